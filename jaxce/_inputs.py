@@ -1,0 +1,384 @@
+"""The door: every argument is converted, checked and named here, and nothing behind it raises.
+
+Mistakes that shapes and dtypes show raise while tracing. Mistakes only values show raise when the values are at hand;
+under a trace they become NaN further on, and `checkify` names them.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import checkify
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Bool, Float, Int
+
+from jaxce._types import REDUCTION_NAMES, AxisName, Hyperparameter, Opened, Reduction
+
+Shape: TypeAlias = tuple[int, ...]
+AnyArray: TypeAlias = Array | np.ndarray
+Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float, float]]
+"""Hyperparameters by name: the value, and the closed range it must lie in."""
+
+
+def open_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int,
+    class_weights: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    where: ArrayLike | None,
+    ignore_index: int | None,
+    reduction: Reduction,
+    class_axis_name: AxisName | None = None,
+    ranges: Ranges | None = None,
+    name: str = "logits",
+) -> Opened:
+    """Opens a loss over exclusive classes: ids or probabilities along ``axis``."""
+    check_hyperparameters(ranges or {}, reduction)
+    x = _floating(name, logits)
+    axis = _class_axis(name, x.shape, axis)
+    examples = x.shape[:axis] + x.shape[axis + 1 :]
+    y = _label_array(name, labels, x.shape, axis)
+    dtype = compute_dtype(x)
+    kept = _mask(where, examples)
+    ids, probs, readable = None, None, None
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        _refuse_ignore_index(ignore_index)
+        probs = jnp.asarray(y).astype(dtype)
+    else:
+        shards = 1 if class_axis_name is None else jax.lax.axis_size(class_axis_name)
+        kept = without_ignored(y, ignore_index, kept)
+        ids, readable = read_ids(y, x.shape[axis] * shards, kept)
+    return Opened(
+        logits=x,
+        axis=axis,
+        ids=ids,
+        probs=probs,
+        readable=readable,
+        kept=kept,
+        class_weights=_per_class("class_weights", class_weights, x.shape[axis], dtype),
+        sample_weights=_per_example("sample_weights", sample_weights, examples, dtype),
+        class_axis_name=class_axis_name,
+    )
+
+
+def open_sigmoid(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int,
+    class_weights: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    where: ArrayLike | None,
+    reduction: Reduction,
+    pos_weight: ArrayLike | None = None,
+    ranges: Ranges | None = None,
+    name: str = "logits",
+    filler: float = 0.0,
+) -> Opened:
+    """Opens a loss over independent yes-or-no questions: one label for each logit, all in the computing dtype."""
+    check_hyperparameters(ranges or {}, reduction)
+    x = _floating(name, logits)
+    axis = _class_axis(name, x.shape, axis) if x.ndim else 0
+    y = _answer_array(name, labels, x.shape)
+    dtype = compute_dtype(x)
+    kept = _mask(where, x.shape)
+
+    classes = x.shape[axis : axis + 1]
+    return Opened(
+        logits=hide(x.astype(dtype), kept, filler),
+        axis=axis,
+        kept=kept,
+        answers=_answers(hide(jnp.asarray(y), kept), dtype),
+        class_weights=_per_class("class_weights", class_weights, classes, dtype),
+        sample_weights=_per_example("sample_weights", sample_weights, x.shape, dtype),
+        pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
+    )
+
+
+def open_values(
+    values: ArrayLike, weights: ArrayLike | None, where: ArrayLike | None, reduction: Reduction
+) -> tuple[Array, Array | None, Array | None]:
+    """Opens per-example values of any kind, with their weights and mask."""
+    check_hyperparameters({}, reduction)
+    x = _floating("values", values)
+    x = x.astype(compute_dtype(x))
+    return x, _per_example("weights", weights, x.shape, x.dtype), _mask(where, x.shape)
+
+
+def open_ids(
+    labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None, ranges: Ranges
+) -> tuple[Int[Array, "..."], Bool[Array, "..."] | None, Bool[Array, "..."] | None]:
+    """Opens class ids on their own: safe ids, where they can be read, and which are kept."""
+    check_hyperparameters(ranges, "none")
+    if classes < 1:
+        raise ValueError(f"num_classes: got {classes}; expected at least 1.")
+    y = _array("labels", labels)
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
+    kept = without_ignored(y, ignore_index, _mask(where, y.shape))
+    return *read_ids(y, classes, kept), kept
+
+
+def compute_dtype(x: AnyArray) -> jnp.dtype:
+    """The dtype losses are computed and returned in: float32, or float64 for float64."""
+    return jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
+
+
+def hide(x: Array, kept: Array | None, filler: float = 0.0) -> Array:
+    """``x`` with ``filler`` where it is masked, so that nothing the mask covers is ever computed with."""
+    return x if kept is None else jnp.where(kept, x, jnp.asarray(filler, x.dtype))
+
+
+def is_off(value: Hyperparameter) -> bool:
+    """Whether a hyperparameter is the Python number 0, so that its terms need not be traced."""
+    return isinstance(value, int | float) and value == 0
+
+
+def read_ids(
+    labels: AnyArray, classes: int, kept: Array | None
+) -> tuple[Int[Array, "..."], Bool[Array, "..."] | None]:
+    """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
+
+    The comparison happens in the dtype the labels came in, so no id can wrap into the range.
+    """
+    readable = labels >= 0
+    if classes <= jnp.iinfo(labels.dtype).max:
+        readable = readable & (labels < classes)
+    xp = np if isinstance(labels, np.ndarray) else jnp
+    ids = jnp.asarray(xp.where(readable, labels, xp.zeros((), labels.dtype)).astype(np.int32))
+    if kept is not None:
+        readable = readable | ~kept
+
+    def describe() -> str:
+        position = tuple(int(i) for i in np.argwhere(~np.asarray(readable))[0])
+        text = f"labels: id {np.asarray(labels)[position]} at position {position} is outside [0, {classes})"
+        return f"{text}. {_id_hint(int(np.asarray(labels)[position]), classes)}"
+
+    return ids, _unless_certain(readable, "labels: an id is outside the class range", describe)
+
+
+def without_ignored(labels: AnyArray, ignore_index: int | None, kept: Array | None) -> Array | None:
+    """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
+    if ignore_index is None:
+        return kept
+    if isinstance(ignore_index, bool):
+        raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
+    try:
+        ignored = operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(f"ignore_index: got {_kind(ignore_index)}; expected one integer id, or None.") from None
+    bounds = jnp.iinfo(labels.dtype)
+    if not bounds.min <= ignored <= bounds.max:
+        return kept
+    present = jnp.asarray(labels != np.asarray(ignored, labels.dtype))
+    return present if kept is None else kept & present
+
+
+def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``x``, with NaN in value and gradient where it lies outside [0, 1]; raises when that can be seen."""
+    inside = ~((x < 0) | (x > 1))
+
+    def describe() -> str:
+        position = tuple(int(i) for i in np.argwhere(~np.asarray(inside))[0])
+        return f"{name}: got {np.asarray(x)[position]} at position {position}; expected values in [0, 1]."
+
+    unsure = _unless_certain(inside, f"{name}: a value is outside [0, 1]", describe)
+    return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
+
+
+def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
+    """Numbers must lie in their ranges, arrays must be scalars, and the reduction must be one."""
+    for name, (value, low, high) in ranges.items():
+        if isinstance(value, int | float | np.generic):
+            if not low <= float(value) <= high:
+                raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
+        elif _array(name, value).ndim:
+            raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one number.")
+    if isinstance(reduction, type):
+        raise TypeError(f"reduction: got the class {reduction.__name__}; write {reduction.__name__}().")
+    if reduction not in REDUCTION_NAMES and not callable(reduction):
+        raise ValueError(f"reduction: got {reduction!r}; expected one of {REDUCTION_NAMES} or a callable such as Mean().")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """The value must be one of a few names."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
+
+
+def _unless_certain(ok: AnyArray, speech: str, describe: Callable[[], str]) -> Bool[Array, "..."] | None:
+    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
+    if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
+        checkify.debug_check(jnp.all(ok), speech)
+        return jnp.asarray(ok)
+    if not np.all(np.asarray(ok)):
+        raise ValueError(describe())
+    return None
+
+
+def _id_hint(value: int, classes: int) -> str:
+    if classes == 1:
+        return "One class leaves nothing to choose: for a yes-or-no question use sigmoid_binary_cross_entropy."
+    if value < 0:
+        return f"Negative ids do not count from the end; to leave such examples out, pass ignore_index={value} or where=."
+    return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _array(name: str, value: ArrayLike) -> AnyArray:
+    """The argument as an array, in the dtype it came in."""
+    if isinstance(value, Array | np.ndarray):
+        return value
+    if isinstance(value, bool | int | float | complex | np.generic):
+        return np.asarray(value)
+    if hasattr(value, "__jax_array__"):
+        return jnp.asarray(value)
+    raise TypeError(f"{name}: got {_kind(value)}; expected an array. Wrap it in jnp.asarray(...).")
+
+
+def _floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
+    x = _array(name, value)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype. Use {name}.astype(jnp.float32).")
+    return jnp.asarray(x)
+
+
+def _class_axis(name: str, shape: Shape, axis: int) -> int:
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"axis: got {_kind(axis)}; expected one integer.")
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"axis: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
+    if shape[axis] == 0:
+        raise ValueError(f"{name}: got shape {shape}, which has no classes along axis={axis}; expected at least one.")
+    return axis % len(shape)
+
+
+def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyArray:
+    """Labels of exclusive classes, with the shape their dtype asks for."""
+    y = _array("labels", labels)
+    examples = shape[:axis] + shape[axis + 1 :]
+    where_from = f"{name} of shape {shape} with the class axis {axis}"
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        if y.shape == examples and y.shape != shape:
+            raise TypeError(
+                f"labels: got {y.dtype} of shape {y.shape} for {where_from}; floating labels are probabilities of"
+                f" shape {shape}. If these are class ids, use labels.astype(jnp.int32)."
+            )
+        if y.shape != shape:
+            raise ValueError(
+                f"labels: got probabilities of shape {y.shape} for {where_from}; expected shape {shape}."
+            )
+    elif not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(
+            f"labels: got dtype {y.dtype}; expected integer class ids or floating probabilities."
+            " One-hot booleans become probabilities with labels.astype(jnp.float32)."
+        )
+    elif y.shape != examples:
+        text = f"labels: got class ids of shape {y.shape} for {where_from}; expected shape {examples}."
+        raise ValueError(f"{text}{_label_hint(y.shape, shape, axis)}")
+    return y
+
+
+def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
+    """The usual fix for class ids of the wrong shape, led by a space; empty when there is none."""
+    if labels == shape:
+        return " If these are one-hot rows, use labels.astype(jnp.float32), or jnp.argmax(labels, axis) for ids."
+    if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
+        index = ", ".join([":"] * axis + ["0"]) if axis < len(shape) - 1 else "..., 0"
+        return f" The class axis is kept: labels[{index}] or jnp.squeeze(labels, {axis}) drops it."
+    for other in range(len(shape)):
+        if labels == shape[:other] + shape[other + 1 :]:
+            return f" They fit axis={other}."
+    return ""
+
+
+def _answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
+    """Labels of yes-or-no questions: exactly one for each logit."""
+    y = _array("labels", labels)
+    if not (y.dtype == jnp.bool_ or jnp.issubdtype(y.dtype, jnp.integer) or jnp.issubdtype(y.dtype, jnp.floating)):
+        raise TypeError(f"labels: got dtype {y.dtype}; expected bool, integer or floating.")
+    if y.shape != shape:
+        hint = ""
+        if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == len(shape) - 1:
+            hint = " Class ids become yes-or-no labels with jax.nn.one_hot(labels, classes)."
+        if y.size == np.prod(shape):
+            hint = f" The sizes agree: labels.reshape({name}.shape) if the order does too."
+        raise ValueError(f"labels: got shape {y.shape} for {name} of shape {shape}; expected the same shape.{hint}")
+    return y
+
+
+def _answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
+    """Labels as numbers; NaN where an integer label is neither 0 nor 1."""
+    y = labels.astype(dtype)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return y
+    binary = (labels == 0) | (labels == 1)
+
+    def describe() -> str:
+        position = tuple(int(i) for i in np.argwhere(~np.asarray(binary))[0])
+        return f"labels: got {np.asarray(labels)[position]} at position {position}; integer labels must be 0 or 1."
+
+    unsure = _unless_certain(binary, "labels: an integer label is neither 0 nor 1", describe)
+    return y if unsure is None else jnp.where(unsure, y, jnp.nan)
+
+
+def _refuse_ignore_index(ignore_index: int | None) -> None:
+    if ignore_index is not None:
+        raise ValueError(
+            f"ignore_index: got {ignore_index} with probabilities as labels; expected None, as only class ids can be"
+            " ignored. Mask examples with where=."
+        )
+
+
+def _mask(where: ArrayLike | None, examples: Shape) -> Bool[Array, "..."] | None:
+    if where is None:
+        return None
+    mask = _array("where", where)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"where: got dtype {mask.dtype}; expected bool. Numeric weights go to sample_weights.")
+    _check_example_shape("where", mask.shape, examples)
+    return jnp.asarray(mask)
+
+
+def _per_example(name: str, value: ArrayLike | None, examples: Shape, dtype: DTypeLike) -> Array | None:
+    if value is None:
+        return None
+    weights = _weights(name, value, dtype)
+    _check_example_shape(name, weights.shape, examples)
+    return weights
+
+
+def _per_class(name: str, value: ArrayLike | None, classes: int | Shape, dtype: DTypeLike) -> Array | None:
+    """``[classes]`` weights; where ``classes`` is a shape, a scalar serves too."""
+    if value is None:
+        return None
+    weights = _weights(name, value, dtype)
+    shapes = [(classes,)] if isinstance(classes, int) else [(), classes]
+    if weights.shape not in shapes:
+        expected = " or ".join(str(shape) for shape in shapes)
+        raise ValueError(f"{name}: got shape {weights.shape}; expected {expected}, one weight per class.")
+    return weights
+
+
+def _weights(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
+    weights = _array(name, value)
+    if not (jnp.issubdtype(weights.dtype, jnp.floating) or jnp.issubdtype(weights.dtype, jnp.integer)):
+        raise TypeError(f"{name}: got dtype {weights.dtype}; expected real numbers. A bool mask goes to where=.")
+    return jnp.asarray(weights).astype(dtype)
+
+
+def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:
+    """Same rank as the examples, each axis of the same size or 1: nothing else broadcasts."""
+    if len(shape) == len(examples) and all(d in (1, n) for d, n in zip(shape, examples, strict=True)):
+        return
+    hint = " Size-1 axes broadcast, missing ones do not." if len(shape) != len(examples) else ""
+    raise ValueError(f"{name}: got shape {shape}; expected one per example, shape {examples}.{hint}")

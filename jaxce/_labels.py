@@ -1,0 +1,53 @@
+"""The label side of a loss: what class ids or probabilities, class weights and smoothing ask of each class."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxce._arithmetic import times
+from jaxce._classes import along_axis, by_rows, over_shards, pick
+from jaxce._inputs import compute_dtype, hide, is_off
+from jaxce._types import Hyperparameter, Opened, Target
+
+
+def aim(x: Opened, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
+    """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
+
+    ::
+
+        ids:            q_c = (1 - eps) w_y [c = y] + eps/C w_c        weight = w_y
+        probabilities:  q_c = w_c ((1 - eps) p_c + eps/C)              weight = sum_c w_c p_c
+
+    Without class weights ``w`` is 1, and so is the weight.
+    """
+    eps, name, here = label_smoothing, x.class_axis_name, x.logits.shape[x.axis]
+    one = jnp.ones((), compute_dtype(x.logits))
+    w = one if x.class_weights is None else x.class_weights
+    target = Target(jnp.zeros_like(one), x.kept, axis=x.axis, class_axis_name=name)
+    if not is_off(eps):
+        offset = eps / (here if name is None else here * lax.axis_size(name)) * w
+        total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
+        target = dataclasses.replace(target, total=total, offset=offset)
+    if x.ids is None:
+        mass = over_shards(_mass(x.probs, w, x.kept, axis=x.axis), name)
+        weight = one if w is one else mass
+        total = (1 - eps) * mass + target.total
+        return dataclasses.replace(target, total=total, probs=x.probs, scale=(1 - eps) * w), weight
+    ids = x.ids if name is None else x.ids - here * lax.axis_index(name)
+    weight = one if w is one else pick(w, ids, 0, name)
+    hit = (1 - eps) * weight
+    hit = hit if x.readable is None else jnp.where(x.readable, hit, jnp.nan)
+    return dataclasses.replace(target, total=hit + target.total, ids=ids, hit=hit), weight
+
+
+@partial(jax.jit, static_argnames="axis")
+def _mass(probs: Array, w: Array, kept: Array | None, *, axis: int) -> Array:
+    """``sum_c w_c p_c``, and 0 where masked."""
+
+    def reduce(p: Array, *, axis: int) -> tuple[Array]:
+        return (jnp.sum(times(along_axis(w, p.ndim, axis), p), axis),)
+
+    return hide(by_rows(reduce, probs, axis=axis)[0], kept)

@@ -1,0 +1,137 @@
+"""The log-normalizer ``log_z = log sum_c exp(x_c)``, and the surprise of a target under it.
+
+Both come from one operation whose derivative is written out, for three reasons. One rule in float32 rounds a 16-bit
+gradient once, where separate terms would each be rounded. The gradient ``sum(q) p - q`` needs no array of the size of
+the logits but itself. And a masked row, an id that cannot be read and a class of probability 0 have their derivatives
+by rule, not by luck. The maximum ``m`` is kept beside ``log_s = log_z - m``: their sum would round away
+what a common offset leaves.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+from jax.typing import DTypeLike
+
+from jaxce._arithmetic import times
+from jaxce._classes import along_axis, by_rows, one_hot, over_shards, pick, spread
+from jaxce._inputs import compute_dtype, hide
+from jaxce._types import AxisName, Examples, Target
+
+
+def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
+    """``sum_c q_c (log_z - x_c)`` and ``log_z``, per example in the computing dtype; 0 where masked."""
+    surprise, m, log_s = _surprise(x, target, True)
+    return surprise, m + log_s
+
+
+def surprise_of_log_probs(x: Array, target: Target) -> Examples:
+    """``-sum_c q_c x_c`` for logits that are normalized already."""
+    return _surprise(x, target, False)[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+@partial(jax.jit, static_argnums=2)
+def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
+    """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
+    dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
+
+    def reduce(x: Array, probs: Array | None, kept: Array | None, *, axis: int) -> tuple[Array, Array, Array]:
+        x = hide(x, kept)
+        m = _offset(x, axis, name, dtype) if normalize else jnp.zeros_like(jnp.take(x, 0, axis), dtype)
+        from_m = x.astype(dtype) - jnp.expand_dims(m, axis)
+        s = jnp.sum(jnp.exp(from_m), axis) if normalize else jnp.ones_like(m)
+        q = spread(target, None if probs is None else hide(probs, kept), x.ndim, axis)
+        return m, s, jnp.zeros_like(m) if q is None else jnp.sum(times(q, from_m), axis)
+
+    m, s, expected = by_rows(reduce, x, target.probs, _rows_kept(x, target), axis=axis)
+    log_s = jnp.log(over_shards(s, name)) if normalize else jnp.zeros_like(m)
+    surprise = times(target.total, log_s) - over_shards(expected, name)
+    if target.ids is not None:
+        surprise -= times(target.hit, pick(x, target.ids, axis, name).astype(dtype) - m)
+    return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
+
+
+def _surprise_jvp(
+    normalize: bool, primals: tuple[Array, Target], tangents: tuple[Array | SymbolicZero, Target]
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+    x, target = primals
+    surprise, m, log_s = _surprise(x, target, normalize)
+    d_surprise, d_log_s = _along_target(x, target, tangents[1], m, log_s), jnp.zeros_like(log_s)
+    if not isinstance(tangents[0], SymbolicZero):
+        d_logits, d_log_s = _along_logits(x, tangents[0], target, m, log_s, normalize)
+        d_surprise += d_logits
+    return (surprise, m, log_s), (d_surprise, jnp.zeros_like(m), d_log_s)
+
+
+_surprise.defjvp(_surprise_jvp, symbolic_zeros=True)
+
+
+@partial(jax.jit, static_argnums=5)
+@partial(jax.checkpoint, static_argnums=5, prevent_cse=False)
+def _along_logits(
+    x: Array, dx: Array, target: Target, m: Array, log_s: Array, normalize: bool
+) -> tuple[Examples, Examples]:
+    """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
+    axis, kept, dtype = target.axis, _rows_kept(x, target), m.dtype
+    x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    p = jnp.exp(x - jnp.expand_dims(m, axis) - jnp.expand_dims(log_s, axis)) if normalize else jnp.zeros_like(x)
+    slope = _wide(target.total, axis) * p
+    q = spread(target, target.probs, x.ndim, axis)
+    if q is not None:
+        slope -= q
+    if target.ids is not None:
+        mine = one_hot(target.ids, x.shape[axis], axis)
+        slope -= jnp.where(mine, _wide(target.hit, axis), jnp.zeros((), dtype))
+    name = target.class_axis_name
+    return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
+
+
+def _along_target(x: Array, target: Target, tangent: Target, m: Array, log_s: Array) -> Examples:
+    """The derivative along those parts of the target that move; the surprise is linear in their products."""
+    leaves, tree = jax.tree.flatten(target)
+    tangents = jax.tree.leaves(tangent)
+    moving = [i for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero) and t.dtype != jax.dtypes.float0]
+    if not moving:
+        return jnp.zeros_like(m)
+
+    def surprise(*parts: Array) -> Examples:
+        moved = jax.tree.unflatten(tree, [parts[moving.index(i)] if i in moving else v for i, v in enumerate(leaves)])
+        return _surprise_beside(x, moved, m, log_s)
+
+    return jax.jvp(surprise, [leaves[i] for i in moving], [tangents[i] for i in moving])[1]
+
+
+def _surprise_beside(x: Array, target: Target, m: Array, log_s: Array) -> Examples:
+    """The surprise for a known ``m`` and ``log_s``, as a formula to differentiate along the target."""
+    axis, kept, name = target.axis, _rows_kept(x, target), target.class_axis_name
+    from_m = hide(x, kept).astype(m.dtype) - jnp.expand_dims(m, axis)
+    surprise = times(target.total, log_s)
+    if target.ids is not None:
+        surprise -= times(target.hit, pick(from_m, target.ids, axis, name))
+    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim, axis)
+    if q is not None:
+        surprise -= over_shards(jnp.sum(times(q, from_m), axis), name)
+    return hide(surprise, target.kept)
+
+
+def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Examples:
+    """The maximum over the classes, kept finite so that subtracting it from an infinity is no NaN."""
+    m = jnp.max(x, axis).astype(dtype)
+    m = m if name is None else jax.lax.pmax(m, name)
+    return jnp.clip(m, jnp.finfo(dtype).min, jnp.finfo(dtype).max)
+
+
+def _rows_kept(x: Array, target: Target) -> Array | None:
+    """The mask with one entry for each row of ``x``, and the class axis of size 1."""
+    if target.kept is None:
+        return None
+    examples = x.shape[: target.axis] + x.shape[target.axis + 1 :]
+    return jnp.expand_dims(jnp.broadcast_to(target.kept, examples), target.axis)
+
+
+def _wide(per_example: Array, axis: int) -> Array:
+    """One number per example, beside its classes; a scalar serves all."""
+    return jnp.expand_dims(per_example, axis) if per_example.ndim else per_example

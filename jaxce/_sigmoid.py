@@ -1,0 +1,103 @@
+"""Losses over independent yes-or-no questions: one label for each logit."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
+
+from jaxce._arithmetic import times
+from jaxce._classes import along_axis
+from jaxce._inputs import open_sigmoid, require_unit_interval
+from jaxce._types import Hyperparameter, Opened, Reduced, Reduction
+from jaxce.reductions import close
+
+
+def sigmoid_binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    pos_weight: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Sigmoid cross-entropy from logits, ``(1 - y) softplus(x) + pos_weight y softplus(-x)`` for each element.
+
+    DOC
+    """
+    opened = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        pos_weight=pos_weight,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ranges={"label_smoothing": (label_smoothing, 0, 1)},
+        reduction=reduction,
+    )
+    x, y = opened.logits, opened.answers * (1 - label_smoothing) + label_smoothing / 2
+    positive = y if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis) * y
+    loss = times(1 - y, jax.nn.softplus(x)) + times(positive, jax.nn.softplus(-x))
+    return _close_elements(opened, loss, reduction)
+
+
+def binary_cross_entropy(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Binary cross-entropy from probabilities, ``-y log p - (1 - y) log(1 - p)`` with the logarithms clamped at -100.
+
+    DOC
+    """
+    opened = open_sigmoid(
+        probs,
+        labels,
+        name="probs",
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        reduction=reduction,
+        filler=0.5,
+    )
+    loss = _clamped_cross_entropy(require_unit_interval("probs", opened.logits), opened.answers)
+    return _close_elements(opened, loss, reduction)
+
+
+def _close_elements(opened: Opened, loss: Array, reduction: Reduction) -> Reduced:
+    """Class weights multiply each element and, as in PyTorch, stay out of the divisor."""
+    if opened.class_weights is not None:
+        loss = times(along_axis(opened.class_weights, loss.ndim, opened.axis), loss)
+    return close(opened, loss, 1.0, reduction)
+
+
+@jax.custom_jvp
+def _clamped_cross_entropy(p: Array, y: Array) -> Array:
+    return -(y * jnp.maximum(jnp.log(p), -100) + (1 - y) * jnp.maximum(jnp.log1p(-p), -100))
+
+
+def _clamped_cross_entropy_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
+) -> tuple[Array, Array]:
+    """PyTorch's derivatives: the slope bounded where the logarithm is clamped, the one along the labels not."""
+    (p, y), (dp, dy) = primals, tangents
+    slope = jnp.zeros_like(p)
+    if not isinstance(dp, SymbolicZero):
+        slope += (p - y) / jnp.maximum(p * (1 - p), 1e-12) * dp
+    if not isinstance(dy, SymbolicZero):
+        slope += (jnp.log1p(-p) - jnp.log(p)) * dy
+    return _clamped_cross_entropy(p, y), slope
+
+
+_clamped_cross_entropy.defjvp(_clamped_cross_entropy_jvp, symbolic_zeros=True)

@@ -1,0 +1,162 @@
+"""From one number per example to the number that is trained on: means, sums, and totals that add up.
+
+A reduction is called as ``(values, weights) -> result``. The values are weighted and masked already; the weights are
+what each example counts in the divisor of a mean.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from jaxce._arithmetic import times
+from jaxce._inputs import hide, open_values
+from jaxce._types import AxisName, Opened, Reduced, Reduction
+
+Axes = int | tuple[int, ...] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Total:
+    """The two halves of a mean, ``sum_i loss_i`` and ``sum_i weight_i``, which add where means do not.
+
+    Add the totals of microbatches with ``+`` or ``sum``, those of devices with ``psum``, and take the mean once, at the end.
+
+    Args:
+        loss: sum of the weighted losses, any shape.
+        weight: sum of the weights, the same shape.
+
+    Example:
+        >>> parts = [Total(jnp.array(6.0), jnp.array(2.0)), Total(jnp.array(1.0), jnp.array(1.0))]
+        >>> print(f"{sum(parts).mean():.3f}")
+        2.333
+    """
+
+    loss: Array
+    weight: Array
+
+    def __add__(self, other: "Total | int") -> "Total":
+        if isinstance(other, int):
+            return self if other == 0 else NotImplemented
+        if not isinstance(other, Total):
+            return NotImplemented
+        return Total(self.loss + other.loss, self.weight + other.weight)
+
+    __radd__ = __add__
+
+    def psum(self, axis_name: AxisName) -> "Total":
+        """The total over all devices along a mesh axis, inside ``shard_map`` or ``vmap(axis_name=...)``."""
+        return Total(lax.psum(self.loss, axis_name), lax.psum(self.weight, axis_name))
+
+    def mean(self, empty: float = 0.0) -> Array:
+        """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
+        nothing = self.weight == 0
+        return jnp.where(nothing, empty, self.loss / jnp.where(nothing, 1, self.weight))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """``sum_i value_i`` as a reduction.
+
+    Args:
+        axis: axes of the examples to sum over; all by default.
+        axis_name: mesh axes to sum over as well, inside ``shard_map``.
+
+    Example:
+        >>> print(Sum(axis=-1)(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.ones((2, 2))))
+        [3. 7.]
+    """
+
+    axis: Axes = None
+    axis_name: AxisName | None = None
+
+    def __call__(self, values: Array, weights: Array) -> Array:
+        return _total(values, weights, self.axis, self.axis_name).loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """``sum_i value_i / sum_i weight_i`` as a reduction.
+
+    Args:
+        axis: axes of the examples to reduce; all by default. ``axis=-1`` gives a mean for each sequence, say.
+        axis_name: mesh axes over which numerator and divisor are summed before they are divided, inside ``shard_map``.
+        empty: what the mean of nothing is; 0 by default, ``jnp.nan`` for PyTorch's rule.
+
+    Example:
+        >>> print(Mean()(jnp.array([2.0, 4.0]), jnp.array([1.0, 3.0])))
+        1.5
+    """
+
+    axis: Axes = None
+    axis_name: AxisName | None = None
+    empty: float = 0.0
+
+    def __call__(self, values: Array, weights: Array) -> Array:
+        return _total(values, weights, self.axis, self.axis_name).mean(self.empty)
+
+
+def reduce(
+    values: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Reduces anybody's per-example losses as the losses here are reduced: ``sum_i w_i v_i / sum_i w_i`` for a mean.
+
+    Use it for losses of your own, so that weights, masks, microbatches and devices follow the same rules. A masked value is 0
+    with gradient 0, whatever it holds.
+
+    Args:
+        values: one loss per example, floating, any shape ``[...]``.
+        weights: weight of each example, ``[...]``, size-1 axes broadcast; 1 by default.
+        where: examples to count, bool ``[...]``, size-1 axes broadcast; all by default.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the weighted values ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: values that are not floating, a mask that is not bool.
+        ValueError: weights or masks of another rank or size, an unknown reduction.
+
+    Example:
+        >>> values = jnp.array([1.0, 2.0, jnp.nan])
+        >>> print(f"{reduce(values, weights=jnp.array([3.0, 1.0, 1.0]), where=~jnp.isnan(values)):.3f}")
+        1.250
+
+    Source:
+        Weighted means as in PyTorch's ``CrossEntropyLoss`` (docs 2.13, the "mean" of class indices).
+    """
+    x, sample_weights, kept = open_values(values, weights, where, reduction)
+    return _reduced(x, jnp.ones((), x.dtype), sample_weights, kept, reduction)
+
+
+def close(x: Opened, values: Array, weight: ArrayLike, reduction: Reduction) -> Reduced:
+    """Ends a loss: sample weights and masks applied to the values and to the weights of the examples, then reduced."""
+    return _reduced(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.kept, reduction)
+
+
+def _reduced(values: Array, weights: Array, sample_weights: Array | None, kept: Array | None, reduction: Reduction) -> Reduced:
+    if sample_weights is not None:
+        values, weights = times(sample_weights, hide(values, kept)), sample_weights * weights
+    weights = jnp.broadcast_to(weights, values.shape)
+    call = _NAMED[reduction] if isinstance(reduction, str) else reduction
+    return call(hide(values, kept), hide(weights, kept))
+
+
+def _total(values: Array, weights: Array, axis: Axes = None, axis_name: AxisName | None = None) -> Total:
+    total = Total(jnp.sum(values, axis), jnp.sum(weights, axis))
+    return total if axis_name is None else total.psum(axis_name)
+
+
+def _values(values: Array, weights: Array) -> Array:
+    return values
+
+
+_NAMED: dict[str, Any] = {"mean": Mean(), "sum": Sum(), "none": _values, "total": _total}
