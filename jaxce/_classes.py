@@ -1,6 +1,5 @@
 """The class axis: reducing along it without a second array of its size, picking from it, and its shards."""
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -9,39 +8,41 @@ from jax import Array, lax
 
 from jaxce._types import AxisName, Target
 
-SMALLEST = 2**18
+SMALLEST = 2**21
 """Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
 
 SLAB = 2**17
-"""Elements in one slab: in float32 it fits the second-level cache of a core."""
+"""Elements in a slab, at most: in float32 it fits the second-level cache of a core."""
+
+SHARE = 64
+"""A slab is at most this part of the array, so that the few arrays of its size stay small beside it."""
 
 
 def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int) -> tuple[Array, ...]:
-    """``reduce(x, *others, axis=axis)``, each result without ``axis``, computed in slabs of whole rows where that helps.
+    """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
 
     The others have the shape of ``x``, or size 1 along ``axis``, or are None. On a CPU, XLA writes out the
-    float32 copy of 16-bit rows and leaves its fast path on rows of more than 32,768 classes; slab by slab the
-    copy stays in the cache. Accelerators fuse the reduction as it stands.
+    float32 copy of 16-bit rows and whatever is shared by two reductions, and leaves its fast path on rows of more than
+    32,768 classes; slab by slab such copies stay in the cache. Accelerators fuse the reduction as it stands.
     """
     if not _slabs_help(x):
-        return reduce(x, *others, axis=axis)
-    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    cubes = jax.tree.map(lambda a: a.reshape(before, a.shape[axis], after), (x, *others))
-    cut = 0 if before >= 16 or after == 1 else 2
-    length = before if cut == 0 else after
-    rows = max(1, SLAB * length // x.size)
+        return reduce(x, *others)
+    cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
+    length = x.shape[cut]
+    rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
 
-    def slab(start: Array) -> tuple[Array, ...]:
+    def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop and made of the whole array.
-        whole, first = lax.optimization_barrier((cubes, start))
-        return reduce(*jax.tree.map(lambda c: lax.dynamic_slice_in_dim(c, first, rows, cut), whole), axis=1)
+        whole, start = lax.optimization_barrier(((x, *others), i * rows))
+        # Both slices are clamped alike at the end: the last slab may compute some rows again.
+        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, cut), whole))
+        return tuple(
+            lax.dynamic_update_slice_in_dim(result, part, start, cut - (cut > axis))
+            for result, part in zip(results, parts, strict=True)
+        )
 
-    full = length // rows
-    parts = [_end_to_end(r, cut) for r in lax.map(slab, jnp.arange(full, dtype=jnp.int32) * rows)]
-    if full * rows < length:
-        rest = reduce(*jax.tree.map(lambda c: lax.slice_in_dim(c, full * rows, length, axis=cut), cubes), axis=1)
-        parts = [jnp.concatenate(pair, axis=cut // 2) for pair in zip(parts, rest, strict=True)]
-    return tuple(part.reshape(x.shape[:axis] + x.shape[axis + 1 :]) for part in parts)
+    empty = tuple(jnp.zeros(r.shape, r.dtype) for r in jax.eval_shape(reduce, x, *others))
+    return lax.fori_loop(0, -(-length // rows), step, empty)
 
 
 def along_axis(per_class: Array | None, ndim: int, axis: int) -> Array | None:
@@ -71,26 +72,18 @@ def one_hot(ids: Array, classes: int, axis: int) -> Array:
     return along_axis(lax.iota(ids.dtype, classes), ids.ndim + 1, axis) == jnp.expand_dims(ids, axis)
 
 
-def spread(target: Target, probs: Array | None, ndim: int, axis: int) -> Array | None:
+def spread(target: Target, probs: Array | None, ndim: int) -> Array | None:
     """The part of ``q_c`` that lies on every class: ``scale_c probs_c + offset_c``; None when there is none."""
-    offset = along_axis(target.offset, ndim, axis)
+    offset = along_axis(target.offset, ndim, target.axis)
     if probs is None:
         return offset
-    scaled = along_axis(target.scale, ndim, axis) * probs
+    scaled = along_axis(target.scale, ndim, target.axis) * probs.astype(target.total.dtype)
     return scaled if offset is None else scaled + offset
 
 
 def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:
     """The sum of ``value`` over the shards of the class axis, where it has any."""
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
-
-
-def _end_to_end(results: Array, cut: int) -> Array:
-    """``[slabs, before, after]`` with the slabs laid end to end along the axis that was cut."""
-    slabs, before, after = results.shape
-    if cut == 0:
-        return results.reshape(slabs * before, after)
-    return jnp.moveaxis(results, 0, 1).reshape(before, slabs * after)
 
 
 def _slabs_help(x: Array) -> bool:

@@ -49,7 +49,7 @@ def open_softmax(
     ids, probs, readable = None, None, None
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
-        probs = jnp.asarray(y).astype(dtype)
+        probs = jnp.asarray(y)
     else:
         shards = 1 if class_axis_name is None else jax.lax.axis_size(class_axis_name)
         kept = without_ignored(y, ignore_index, kept)

@@ -47,7 +47,7 @@ def aim(x: Opened, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array
 def _mass(probs: Array, w: Array, kept: Array | None, *, axis: int) -> Array:
     """``sum_c w_c p_c``, and 0 where masked."""
 
-    def reduce(p: Array, *, axis: int) -> tuple[Array]:
-        return (jnp.sum(times(along_axis(w, p.ndim, axis), p), axis),)
+    def reduce(p: Array) -> tuple[Array]:
+        return (jnp.sum(times(along_axis(w, p.ndim, axis), p.astype(w.dtype)), axis),)
 
     return hide(by_rows(reduce, probs, axis=axis)[0], kept)

@@ -38,17 +38,19 @@ def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Exam
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
 
-    def reduce(x: Array, probs: Array | None, kept: Array | None, *, axis: int) -> tuple[Array, Array, Array]:
+    def reduce(x: Array, probs: Array | None, kept: Array | None) -> tuple[Array, ...]:
         x = hide(x, kept)
-        m = _offset(x, axis, name, dtype) if normalize else jnp.zeros_like(jnp.take(x, 0, axis), dtype)
-        from_m = x.astype(dtype) - jnp.expand_dims(m, axis)
-        s = jnp.sum(jnp.exp(from_m), axis) if normalize else jnp.ones_like(m)
-        q = spread(target, None if probs is None else hide(probs, kept), x.ndim, axis)
-        return m, s, jnp.zeros_like(m) if q is None else jnp.sum(times(q, from_m), axis)
+        m = _offset(x, axis, name, dtype) if normalize else jnp.zeros((), dtype)
+        from_m = x.astype(dtype) - _wide(m, axis)
+        q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
+        expected = () if q is None else (jnp.sum(times(q, from_m), axis),)
+        return (m, jnp.sum(jnp.exp(from_m), axis), *expected) if normalize else expected
 
-    m, s, expected = by_rows(reduce, x, target.probs, _rows_kept(x, target), axis=axis)
-    log_s = jnp.log(over_shards(s, name)) if normalize else jnp.zeros_like(m)
-    surprise = times(target.total, log_s) - over_shards(expected, name)
+    sums = by_rows(reduce, x, target.probs, _rows_kept(x, target), axis=axis)
+    m, log_s = (sums[0], jnp.log(over_shards(sums[1], name))) if normalize else (jnp.zeros(_examples(x, target), dtype),) * 2
+    surprise = times(target.total, log_s)
+    if target.probs is not None or target.offset is not None:
+        surprise -= over_shards(sums[-1], name)
     if target.ids is not None:
         surprise -= times(target.hit, pick(x, target.ids, axis, name).astype(dtype) - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
@@ -79,7 +81,7 @@ def _along_logits(
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
     p = jnp.exp(x - jnp.expand_dims(m, axis) - jnp.expand_dims(log_s, axis)) if normalize else jnp.zeros_like(x)
     slope = _wide(target.total, axis) * p
-    q = spread(target, target.probs, x.ndim, axis)
+    q = spread(target, target.probs, x.ndim)
     if q is not None:
         slope -= q
     if target.ids is not None:
@@ -111,7 +113,7 @@ def _surprise_beside(x: Array, target: Target, m: Array, log_s: Array) -> Exampl
     surprise = times(target.total, log_s)
     if target.ids is not None:
         surprise -= times(target.hit, pick(from_m, target.ids, axis, name))
-    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim, axis)
+    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
     if q is not None:
         surprise -= over_shards(jnp.sum(times(q, from_m), axis), name)
     return hide(surprise, target.kept)
@@ -128,8 +130,11 @@ def _rows_kept(x: Array, target: Target) -> Array | None:
     """The mask with one entry for each row of ``x``, and the class axis of size 1."""
     if target.kept is None:
         return None
-    examples = x.shape[: target.axis] + x.shape[target.axis + 1 :]
-    return jnp.expand_dims(jnp.broadcast_to(target.kept, examples), target.axis)
+    return jnp.expand_dims(jnp.broadcast_to(target.kept, _examples(x, target)), target.axis)
+
+
+def _examples(x: Array, target: Target) -> tuple[int, ...]:
+    return x.shape[: target.axis] + x.shape[target.axis + 1 :]
 
 
 def _wide(per_example: Array, axis: int) -> Array:
