@@ -55,7 +55,8 @@ def along_axis(per_class: Array | None, ndim: int, axis: int) -> Array | None:
 def pick(x: Array, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
     """``x`` at the class ``ids`` along ``axis``; a vector ``[classes]`` serves all examples. Ids on another shard are picked there."""
     classes = x.shape[axis]
-    if _is_split(x, axis):
+    if _needs_masked_sum(x, ids, axis):
+        axis = axis if x.ndim == ids.ndim + 1 else -1
         return jnp.sum(jnp.where(one_hot(ids, classes, axis), x, jnp.zeros((), x.dtype)), axis)
     here = ids if class_axis_name is None else jnp.clip(ids, 0, classes - 1)
     if x.ndim == 1 and ids.ndim != 0:
@@ -69,7 +70,7 @@ def pick(x: Array, ids: Array, axis: int, class_axis_name: AxisName | None = Non
 
 def one_hot(ids: Array, classes: int, axis: int) -> Array:
     """Where each class is the example's own: bool, with the class axis at ``axis``."""
-    return along_axis(lax.iota(ids.dtype, classes), ids.ndim + 1, axis) == jnp.expand_dims(ids, axis)
+    return along_axis(lax.iota(ids.dtype, classes), ids.ndim + 1, axis % (ids.ndim + 1)) == jnp.expand_dims(ids, axis)
 
 
 def spread(target: Target, probs: Array | None, ndim: int) -> Array | None:
@@ -93,6 +94,8 @@ def _slabs_help(x: Array) -> bool:
     return jax.default_backend() == "cpu" and jax.device_count() == 1 and not jax.typeof(x).sharding.mesh.axis_names
 
 
-def _is_split(x: Array, axis: int) -> bool:
-    """Whether the type of ``x`` says that an explicit mesh splits ``axis``, which no gather may cross."""
-    return jax.typeof(x).sharding.spec[axis] is not None
+def _needs_masked_sum(x: Array, ids: Array, axis: int) -> bool:
+    """Whether an explicit mesh splits what a gather would have to cross: the classes, or the ids that share one vector."""
+    return jax.typeof(x).sharding.spec[axis] is not None or (
+        x.ndim != ids.ndim + 1 and any(part is not None for part in jax.typeof(ids).sharding.spec)
+    )

@@ -160,7 +160,7 @@ def read_ids(
         text = f"labels: id {np.asarray(labels)[position]} at position {position} is outside [0, {classes})"
         return f"{text}. {_id_hint(int(np.asarray(labels)[position]), classes)}"
 
-    return ids, _unless_certain(readable, "labels: an id is outside the class range", describe)
+    return ids, _unless_certain(readable, "labels: an id among {values} is outside " + f"[0, {classes})", labels, describe)
 
 
 def without_ignored(labels: AnyArray, ignore_index: int | None, kept: Array | None) -> Array | None:
@@ -188,7 +188,7 @@ def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..
         position = tuple(int(i) for i in np.argwhere(~np.asarray(inside))[0])
         return f"{name}: got {np.asarray(x)[position]} at position {position}; expected values in [0, 1]."
 
-    unsure = _unless_certain(inside, f"{name}: a value is outside [0, 1]", describe)
+    unsure = _unless_certain(inside, name + ": a value among {values} is outside [0, 1]", x, describe)
     return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
 
 
@@ -212,10 +212,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
 
 
-def _unless_certain(ok: AnyArray, speech: str, describe: Callable[[], str]) -> Bool[Array, "..."] | None:
+def _unless_certain(
+    ok: AnyArray, speech: str, values: AnyArray, describe: Callable[[], str]
+) -> Bool[Array, "..."] | None:
     """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
     if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
-        checkify.debug_check(jnp.all(ok), speech)
+        checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
         return jnp.asarray(ok)
     if not np.all(np.asarray(ok)):
         raise ValueError(describe())
@@ -327,7 +329,7 @@ def _answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
         position = tuple(int(i) for i in np.argwhere(~np.asarray(binary))[0])
         return f"labels: got {np.asarray(labels)[position]} at position {position}; integer labels must be 0 or 1."
 
-    unsure = _unless_certain(binary, "labels: an integer label is neither 0 nor 1", describe)
+    unsure = _unless_certain(binary, "labels: among {values} an integer label is neither 0 nor 1", labels, describe)
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)
 
 

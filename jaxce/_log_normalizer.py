@@ -52,7 +52,7 @@ def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Exam
     if target.probs is not None or target.offset is not None:
         surprise -= over_shards(sums[-1], name)
     if target.ids is not None:
-        surprise -= times(target.hit, pick(x, target.ids, axis, name).astype(dtype) - m)
+        surprise -= times(target.hit, hide(pick(x, target.ids, axis, name), target.kept).astype(dtype) - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
