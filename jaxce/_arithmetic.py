@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 
-def times(weight: ArrayLike, value: Array) -> Array:
-    """``weight * value`` with ``0 * inf = 0``; NaN stays NaN, and both derivatives follow the same rule."""
-    nothing = (jnp.asarray(weight) == 0) & jnp.isinf(value)
+def times(weight: Array, value: Array) -> Array:
+    """``weight * value`` with ``0 * inf = 0``; NaN stays NaN, and the derivatives follow the same rule."""
+    nothing = (weight == 0) & jnp.isinf(value)
     return weight * jnp.where(nothing, jnp.zeros((), value.dtype), value)

@@ -24,9 +24,9 @@ def balanced_class_weights(
     DOC
     """
     check_choice("scheme", scheme, ("inverse", "sqrt", "effective"))
-    ids, readable, kept = open_ids(labels, num_classes, where, ignore_index, {"beta": (beta, 0, 1)})
-    counted = jnp.broadcast_to(jnp.asarray(True if kept is None else kept), ids.shape).astype(jnp.int32)
-    counts = jnp.zeros(num_classes, jnp.int32).at[ids].add(counted)
+    y, kept = open_ids(labels, num_classes, where, ignore_index, {"beta": (beta, 0, 1)})
+    counted = jnp.broadcast_to(jnp.asarray(True if kept is None else kept), y.ids.shape).astype(jnp.int32)
+    counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
     present, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
     weights = jnp.sum(counts) / (jnp.maximum(jnp.sum(present), 1) * n_c)
     if scheme == "sqrt":
@@ -35,7 +35,7 @@ def balanced_class_weights(
         rarity = jnp.where(present, 1 / _effective_number(n_c, beta), 0)
         weights = rarity * jnp.sum(present) / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
     weights = jnp.where(present, weights, 0)
-    return weights if readable is None else jnp.where(jnp.all(readable), weights, jnp.nan)
+    return weights if y.readable is None else jnp.where(jnp.all(y.readable), weights, jnp.nan)
 
 
 def _effective_number(n: Array, beta: Hyperparameter) -> Array:

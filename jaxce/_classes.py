@@ -32,7 +32,7 @@ def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array |
     rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
 
     def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop and made of the whole array.
+        # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
         whole, start = lax.optimization_barrier(((x, *others), i * rows))
         # Both slices are clamped alike at the end: the last slab may compute some rows again.
         parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, cut), whole))
@@ -42,43 +42,49 @@ def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array |
         )
 
     empty = tuple(jnp.zeros(r.shape, r.dtype) for r in jax.eval_shape(reduce, x, *others))
-    return lax.fori_loop(0, -(-length // rows), step, empty)
+    filled: tuple[Array, ...] = lax.fori_loop(0, -(-length // rows), step, empty)
+    return filled
 
 
-def along_axis(per_class: Array | None, ndim: int, axis: int) -> Array | None:
-    """``[classes]`` as an array of rank ``ndim`` that lies along ``axis``; scalars and None stay."""
-    if per_class is None or per_class.ndim == 0:
-        return per_class
-    return jnp.expand_dims(per_class, [d for d in range(ndim) if d != axis])
+def along_axis(per_class: Array, ndim: int, axis: int) -> Array:
+    """``[classes]`` as an array of rank ``ndim`` that lies along ``axis``; a scalar stays one."""
+    return per_class if per_class.ndim == 0 else jnp.expand_dims(per_class, [d for d in range(ndim) if d != axis])
+
+
+def beside(per_example: Array, axis: int) -> Array:
+    """One number per example with a class axis of size 1 at ``axis``; a scalar stays one."""
+    return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
 
 
 def pick(x: Array, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
-    """``x`` at the class ``ids`` along ``axis``; a vector ``[classes]`` serves all examples. Ids on another shard are picked there."""
-    classes = x.shape[axis]
-    if _needs_masked_sum(x, ids, axis):
-        axis = axis if x.ndim == ids.ndim + 1 else -1
-        return jnp.sum(jnp.where(one_hot(ids, classes, axis), x, jnp.zeros((), x.dtype)), axis)
+    """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
+
+    Over ``class_axis_name`` the ids count from the first class of this shard, and each is picked where it lies.
+    """
+    classes, shared = x.shape[axis], x.ndim != ids.ndim + 1
+    if _needs_masked_sum(x, ids, axis, shared):
+        last = -1 if shared else axis
+        return jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
     here = ids if class_axis_name is None else jnp.clip(ids, 0, classes - 1)
-    if x.ndim == 1 and ids.ndim != 0:
+    if shared:
         picked = x.at[here].get(mode="promise_in_bounds")
     else:
         picked = jnp.take_along_axis(x, jnp.expand_dims(here, axis), axis, mode="promise_in_bounds").squeeze(axis)
-    if class_axis_name is None:
-        return picked
-    return over_shards(jnp.where(here == ids, picked, jnp.zeros((), x.dtype)), class_axis_name)
+    return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
 
 
 def one_hot(ids: Array, classes: int, axis: int) -> Array:
     """Where each class is the example's own: bool, with the class axis at ``axis``."""
-    return along_axis(lax.iota(ids.dtype, classes), ids.ndim + 1, axis % (ids.ndim + 1)) == jnp.expand_dims(ids, axis)
+    ndim = ids.ndim + 1
+    return along_axis(lax.iota(ids.dtype, classes), ndim, axis % ndim) == jnp.expand_dims(ids, axis)
 
 
 def spread(target: Target, probs: Array | None, ndim: int) -> Array | None:
-    """The part of ``q_c`` that lies on every class: ``scale_c probs_c + offset_c``; None when there is none."""
-    offset = along_axis(target.offset, ndim, target.axis)
+    """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; None when there is none."""
+    offset = None if target.offset is None else along_axis(target.offset, ndim, target.axis)
     if probs is None:
         return offset
-    scaled = along_axis(target.scale, ndim, target.axis) * probs.astype(target.total.dtype)
+    scaled = along_axis(target.scale, ndim, target.axis) * probs.astype(target.scale.dtype)
     return scaled if offset is None else scaled + offset
 
 
@@ -88,14 +94,13 @@ def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:
 
 
 def _slabs_help(x: Array) -> bool:
-    """Whether ``x`` is large, on the one CPU device there is: over several, the partitioner must see the array whole."""
+    """Whether ``x`` is large, on the one CPU device there is: over several, the partitioner must see it whole."""
     if any(not isinstance(n, int) for n in x.shape) or x.ndim < 2 or x.size < SMALLEST:
         return False
     return jax.default_backend() == "cpu" and jax.device_count() == 1 and not jax.typeof(x).sharding.mesh.axis_names
 
 
-def _needs_masked_sum(x: Array, ids: Array, axis: int) -> bool:
-    """Whether an explicit mesh splits what a gather would have to cross: the classes, or the ids that share one vector."""
-    return jax.typeof(x).sharding.spec[axis] is not None or (
-        x.ndim != ids.ndim + 1 and any(part is not None for part in jax.typeof(ids).sharding.spec)
-    )
+def _needs_masked_sum(x: Array, ids: Array, axis: int, shared: bool) -> bool:
+    """Whether an explicit mesh splits what a gather would cross: the classes, or the ids that share one vector."""
+    ids_split = any(part is not None for part in jax.typeof(ids).sharding.spec)
+    return jax.typeof(x).sharding.spec[axis] is not None or (shared and ids_split)

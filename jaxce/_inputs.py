@@ -6,7 +6,7 @@ under a trace they become NaN further on, and `checkify` names them.
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 from jax.experimental import checkify
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from jaxce._types import REDUCTION_NAMES, AxisName, Hyperparameter, Opened, Reduction
+from jaxce._types import REDUCTION_NAMES, AxisName, Hyperparameter, Ids, OpenedSigmoid, OpenedSoftmax, Probs, Reduction
 
 Shape: TypeAlias = tuple[int, ...]
 AnyArray: TypeAlias = Array | np.ndarray
@@ -37,7 +37,7 @@ def open_softmax(
     class_axis_name: AxisName | None = None,
     ranges: Ranges | None = None,
     name: str = "logits",
-) -> Opened:
+) -> OpenedSoftmax:
     """Opens a loss over exclusive classes: ids or probabilities along ``axis``."""
     check_hyperparameters(ranges or {}, reduction)
     x = _floating(name, logits)
@@ -46,20 +46,17 @@ def open_softmax(
     y = _label_array(name, labels, x.shape, axis)
     dtype = compute_dtype(x)
     kept = _mask(where, examples)
-    ids, probs, readable = None, None, None
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
-        probs = jnp.asarray(y)
+        read: Ids | Probs = Probs(jnp.asarray(y))
     else:
         shards = 1 if class_axis_name is None else jax.lax.axis_size(class_axis_name)
         kept = without_ignored(y, ignore_index, kept)
-        ids, readable = read_ids(y, x.shape[axis] * shards, kept)
-    return Opened(
+        read = read_ids(y, x.shape[axis] * shards, kept)
+    return OpenedSoftmax(
         logits=x,
         axis=axis,
-        ids=ids,
-        probs=probs,
-        readable=readable,
+        labels=read,
         kept=kept,
         class_weights=_per_class("class_weights", class_weights, x.shape[axis], dtype),
         sample_weights=_per_example("sample_weights", sample_weights, examples, dtype),
@@ -80,7 +77,7 @@ def open_sigmoid(
     ranges: Ranges | None = None,
     name: str = "logits",
     filler: float = 0.0,
-) -> Opened:
+) -> OpenedSigmoid:
     """Opens a loss over independent yes-or-no questions: one label for each logit, all in the computing dtype."""
     check_hyperparameters(ranges or {}, reduction)
     x = _floating(name, logits)
@@ -90,11 +87,11 @@ def open_sigmoid(
     kept = _mask(where, x.shape)
 
     classes = x.shape[axis : axis + 1]
-    return Opened(
+    return OpenedSigmoid(
         logits=hide(x.astype(dtype), kept, filler),
         axis=axis,
         kept=kept,
-        answers=_answers(hide(jnp.asarray(y), kept), dtype),
+        labels=_answers(hide(jnp.asarray(y), kept), dtype),
         class_weights=_per_class("class_weights", class_weights, classes, dtype),
         sample_weights=_per_example("sample_weights", sample_weights, x.shape, dtype),
         pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
@@ -113,8 +110,8 @@ def open_values(
 
 def open_ids(
     labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None, ranges: Ranges
-) -> tuple[Int[Array, "..."], Bool[Array, "..."] | None, Bool[Array, "..."] | None]:
-    """Opens class ids on their own: safe ids, where they can be read, and which are kept."""
+) -> tuple[Ids, Bool[Array, "..."] | None]:
+    """Opens class ids on their own, with their mask."""
     check_hyperparameters(ranges, "none")
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
@@ -122,12 +119,12 @@ def open_ids(
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
     kept = without_ignored(y, ignore_index, _mask(where, y.shape))
-    return *read_ids(y, classes, kept), kept
+    return read_ids(y, classes, kept), kept
 
 
-def compute_dtype(x: AnyArray) -> jnp.dtype:
+def compute_dtype(x: AnyArray) -> np.dtype[Any]:
     """The dtype losses are computed and returned in: float32, or float64 for float64."""
-    return jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
+    return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
 
 
 def hide(x: Array, kept: Array | None, filler: float = 0.0) -> Array:
@@ -140,9 +137,7 @@ def is_off(value: Hyperparameter) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
-def read_ids(
-    labels: AnyArray, classes: int, kept: Array | None
-) -> tuple[Int[Array, "..."], Bool[Array, "..."] | None]:
+def read_ids(labels: AnyArray, classes: int, kept: Array | None) -> Ids:
     """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
 
     The comparison happens in the dtype the labels came in, so no id can wrap into the range.
@@ -160,7 +155,8 @@ def read_ids(
         text = f"labels: id {np.asarray(labels)[position]} at position {position} is outside [0, {classes})"
         return f"{text}. {_id_hint(int(np.asarray(labels)[position]), classes)}"
 
-    return ids, _unless_certain(readable, "labels: an id among {values} is outside " + f"[0, {classes})", labels, describe)
+    speech = "labels: an id among {values} is outside " + f"[0, {classes})"
+    return Ids(ids, _unless_certain(readable, speech, labels, describe))
 
 
 def without_ignored(labels: AnyArray, ignore_index: int | None, kept: Array | None) -> Array | None:
@@ -203,7 +199,8 @@ def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
     if isinstance(reduction, type):
         raise TypeError(f"reduction: got the class {reduction.__name__}; write {reduction.__name__}().")
     if reduction not in REDUCTION_NAMES and not callable(reduction):
-        raise ValueError(f"reduction: got {reduction!r}; expected one of {REDUCTION_NAMES} or a callable such as Mean().")
+        expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
+        raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -228,7 +225,7 @@ def _id_hint(value: int, classes: int) -> str:
     if classes == 1:
         return "One class leaves nothing to choose: for a yes-or-no question use sigmoid_binary_cross_entropy."
     if value < 0:
-        return f"Negative ids do not count from the end; to leave such examples out, pass ignore_index={value} or where=."
+        return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
     return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
 
 
@@ -276,9 +273,7 @@ def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyAr
                 f" shape {shape}. If these are class ids, use labels.astype(jnp.int32)."
             )
         if y.shape != shape:
-            raise ValueError(
-                f"labels: got probabilities of shape {y.shape} for {where_from}; expected shape {shape}."
-            )
+            raise ValueError(f"labels: got probabilities of shape {y.shape} for {where_from}; expected shape {shape}.")
     elif not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(
             f"labels: got dtype {y.dtype}; expected integer class ids or floating probabilities."

@@ -10,10 +10,10 @@ from jax import Array, lax
 from jaxce._arithmetic import times
 from jaxce._classes import along_axis, by_rows, over_shards, pick
 from jaxce._inputs import compute_dtype, hide, is_off
-from jaxce._types import Hyperparameter, Opened, Target
+from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
 
-def aim(x: Opened, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
+def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
     ::
@@ -23,24 +23,24 @@ def aim(x: Opened, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array
 
     Without class weights ``w`` is 1, and so is the weight.
     """
-    eps, name, here = label_smoothing, x.class_axis_name, x.logits.shape[x.axis]
+    name, here = x.class_axis_name, x.logits.shape[x.axis]
     one = jnp.ones((), compute_dtype(x.logits))
     w = one if x.class_weights is None else x.class_weights
-    target = Target(jnp.zeros_like(one), x.kept, axis=x.axis, class_axis_name=name)
-    if not is_off(eps):
+    eps = jnp.asarray(label_smoothing, one.dtype)
+    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, axis=x.axis, class_axis_name=name)
+    if not is_off(label_smoothing):
         offset = eps / (here if name is None else here * lax.axis_size(name)) * w
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
-        target = dataclasses.replace(target, total=total, offset=offset)
-    if x.ids is None:
-        mass = over_shards(_mass(x.probs, w, x.kept, axis=x.axis), name)
-        weight = one if w is one else mass
-        total = (1 - eps) * mass + target.total
-        return dataclasses.replace(target, total=total, probs=x.probs, scale=(1 - eps) * w), weight
-    ids = x.ids if name is None else x.ids - here * lax.axis_index(name)
+        q = dataclasses.replace(q, total=total, offset=offset)
+    if isinstance(x.labels, Probs):
+        mass = over_shards(_mass(x.labels.probs, w, x.kept, axis=x.axis), name)
+        q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
+        return q, one if w is one else mass
+    ids = x.labels.ids if name is None else x.labels.ids - here * lax.axis_index(name)
     weight = one if w is one else pick(w, ids, 0, name)
     hit = (1 - eps) * weight
-    hit = hit if x.readable is None else jnp.where(x.readable, hit, jnp.nan)
-    return dataclasses.replace(target, total=hit + target.total, ids=ids, hit=hit), weight
+    hit = hit if x.labels.readable is None else jnp.where(x.labels.readable, hit, jnp.nan)
+    return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
 
 
 @partial(jax.jit, static_argnames="axis")

@@ -16,7 +16,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._arithmetic import times
-from jaxce._classes import along_axis, by_rows, one_hot, over_shards, pick, spread
+from jaxce._classes import beside, by_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
 from jaxce._types import AxisName, Examples, Target
 
@@ -29,7 +29,8 @@ def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
 
 def surprise_of_log_probs(x: Array, target: Target) -> Examples:
     """``-sum_c q_c x_c`` for logits that are normalized already."""
-    return _surprise(x, target, False)[0]
+    surprise: Examples = _surprise(x, target, False)[0]
+    return surprise
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -41,18 +42,21 @@ def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Exam
     def reduce(x: Array, probs: Array | None, kept: Array | None) -> tuple[Array, ...]:
         x = hide(x, kept)
         m = _offset(x, axis, name, dtype) if normalize else jnp.zeros((), dtype)
-        from_m = x.astype(dtype) - _wide(m, axis)
+        from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
         expected = () if q is None else (jnp.sum(times(q, from_m), axis),)
         return (m, jnp.sum(jnp.exp(from_m), axis), *expected) if normalize else expected
 
     sums = by_rows(reduce, x, target.probs, _rows_kept(x, target), axis=axis)
-    m, log_s = (sums[0], jnp.log(over_shards(sums[1], name))) if normalize else (jnp.zeros(_examples(x, target), dtype),) * 2
+    m = log_s = jnp.zeros(_examples(x, target), dtype)
+    if normalize:
+        m, log_s = sums[0], jnp.log(over_shards(sums[1], name))
     surprise = times(target.total, log_s)
     if target.probs is not None or target.offset is not None:
         surprise -= over_shards(sums[-1], name)
-    if target.ids is not None:
-        surprise -= times(target.hit, hide(pick(x, target.ids, axis, name), target.kept).astype(dtype) - m)
+    if target.hit is not None:
+        label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
+        surprise -= times(target.hit.weight, label - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
@@ -79,14 +83,14 @@ def _along_logits(
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, kept, dtype = target.axis, _rows_kept(x, target), m.dtype
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
-    p = jnp.exp(x - jnp.expand_dims(m, axis) - jnp.expand_dims(log_s, axis)) if normalize else jnp.zeros_like(x)
-    slope = _wide(target.total, axis) * p
+    p = jnp.exp(x - beside(m, axis) - beside(log_s, axis)) if normalize else jnp.zeros_like(x)
+    slope = beside(target.total, axis) * p
     q = spread(target, target.probs, x.ndim)
     if q is not None:
         slope -= q
-    if target.ids is not None:
-        mine = one_hot(target.ids, x.shape[axis], axis)
-        slope -= jnp.where(mine, _wide(target.hit, axis), jnp.zeros((), dtype))
+    if target.hit is not None:
+        mine = one_hot(target.hit.ids, x.shape[axis], axis)
+        slope -= jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
     name = target.class_axis_name
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
@@ -103,16 +107,17 @@ def _along_target(x: Array, target: Target, tangent: Target, m: Array, log_s: Ar
         moved = jax.tree.unflatten(tree, [parts[moving.index(i)] if i in moving else v for i, v in enumerate(leaves)])
         return _surprise_beside(x, moved, m, log_s)
 
-    return jax.jvp(surprise, [leaves[i] for i in moving], [tangents[i] for i in moving])[1]
+    slope: Examples = jax.jvp(surprise, [leaves[i] for i in moving], [tangents[i] for i in moving])[1]
+    return slope
 
 
 def _surprise_beside(x: Array, target: Target, m: Array, log_s: Array) -> Examples:
     """The surprise for a known ``m`` and ``log_s``, as a formula to differentiate along the target."""
     axis, kept, name = target.axis, _rows_kept(x, target), target.class_axis_name
-    from_m = hide(x, kept).astype(m.dtype) - jnp.expand_dims(m, axis)
+    from_m = hide(x, kept).astype(m.dtype) - beside(m, axis)
     surprise = times(target.total, log_s)
-    if target.ids is not None:
-        surprise -= times(target.hit, pick(from_m, target.ids, axis, name))
+    if target.hit is not None:
+        surprise -= times(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
     q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
     if q is not None:
         surprise -= over_shards(jnp.sum(times(q, from_m), axis), name)
@@ -135,8 +140,3 @@ def _rows_kept(x: Array, target: Target) -> Array | None:
 
 def _examples(x: Array, target: Target) -> tuple[int, ...]:
     return x.shape[: target.axis] + x.shape[target.axis + 1 :]
-
-
-def _wide(per_example: Array, axis: int) -> Array:
-    """One number per example, beside its classes; a scalar serves all."""
-    return jnp.expand_dims(per_example, axis) if per_example.ndim else per_example

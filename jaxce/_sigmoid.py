@@ -40,7 +40,7 @@ def sigmoid_binary_cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    x, y = opened.logits, opened.answers * (1 - label_smoothing) + label_smoothing / 2
+    x, y = opened.logits, opened.labels * (1 - label_smoothing) + label_smoothing / 2
     positive = y if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis) * y
     loss = times(1 - y, jax.nn.softplus(x)) + times(positive, jax.nn.softplus(-x))
     return _close_elements(opened, loss, reduction)
@@ -71,7 +71,7 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    loss = _clamped_cross_entropy(require_unit_interval("probs", opened.logits), opened.answers)
+    loss = _clamped_cross_entropy(require_unit_interval("probs", opened.logits), opened.labels)
     return _close_elements(opened, loss, reduction)
 
 

@@ -5,7 +5,7 @@ import math
 from jax.typing import ArrayLike
 
 from jaxce._inputs import is_off, open_softmax
-from jaxce._labels import aim
+from jaxce._labels import target
 from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
 from jaxce._types import AxisName, Hyperparameter, Reduced, Reduction
 from jaxce.reductions import close
@@ -41,7 +41,7 @@ def cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
         reduction=reduction,
     )
-    q, weight = aim(x, label_smoothing)
+    q, weight = target(x, label_smoothing)
     loss, log_z = surprise_of_logits(x.logits, q)
     if not is_off(z_loss):
         loss += weight * z_loss * log_z**2
@@ -74,5 +74,5 @@ def nll_loss(
         ignore_index=ignore_index,
         reduction=reduction,
     )
-    q, weight = aim(x)
+    q, weight = target(x)
     return close(x, surprise_of_log_probs(x.logits, q), weight, reduction)

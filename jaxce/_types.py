@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 from jax import Array
-from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 Examples: TypeAlias = Float[Array, "*examples"]
@@ -18,47 +17,79 @@ Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
 Reduced: TypeAlias = Any
 """What a reduction returns: an array, a ``Total``, or whatever the caller's own callable gives."""
 
-Hyperparameter: TypeAlias = float | ArrayLike
+Hyperparameter: TypeAlias = float | int | Array
 AxisName: TypeAlias = str | tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
     """The arguments of a loss behind the door: converted, checked, and the masks merged into one.
 
-    ``kept`` is False where an example is masked or ignored, None when there is no mask. Of the labels, one is set: ``ids``,
-    ``probs``, or ``answers`` for yes-or-no questions. ``ids`` are int32 and safe to gather with; ``readable`` is False where
-    an unmasked id lies outside the class range, None when that is known not to happen.
+    ``kept`` is False where an example is masked or ignored, None when there is no mask.
     """
 
     logits: Float[Array, "..."]
     axis: int
     kept: Bool[Array, "..."] | None
-    ids: Int[Array, "..."] | None = None
-    readable: Bool[Array, "..."] | None = None
-    probs: Float[Array, "..."] | None = None
-    answers: Float[Array, "..."] | None = None
-    class_weights: Float[Array, "..."] | None = None
-    sample_weights: Float[Array, "..."] | None = None
-    pos_weight: Float[Array, "..."] | None = None
-    class_axis_name: AxisName | None = None
+    class_weights: Float[Array, "..."] | None
+    sample_weights: Float[Array, "..."] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """Class ids, int32 and safe to gather with.
+
+    ``readable`` is False where an unmasked id lies outside the class range, None when that is known not to happen.
+    """
+
+    ids: Int[Array, "..."]
+    readable: Bool[Array, "..."] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Probs:
+    """Probabilities in the dtype they came in."""
+
+    probs: Float[Array, "..."]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedSoftmax(Opened):
+    """Logits of exclusive classes with their labels."""
+
+    labels: Ids | Probs
+    class_axis_name: AxisName | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedSigmoid(Opened):
+    """Logits of yes-or-no questions with their labels as numbers; both hold harmless values where masked."""
+
+    labels: Float[Array, "..."]
+    pos_weight: Float[Array, "..."] | None
+
+
+class Hit(NamedTuple):
+    """A weight on one class of each example."""
+
+    ids: Array
+    weight: Array
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What the labels ask of the classes: the coefficients ``q_c = hit [c = id] + scale_c probs_c + offset_c``.
+    """What the labels ask of the classes: ``q_c = hit.weight [c = hit.ids] + scale_c probs_c + offset_c``.
 
-    ``total`` is their sum over the classes, NaN where the id cannot be read. ``scale`` and ``offset`` are scalars or
-    ``[classes]``; a part that is None is not there.
+    ``total`` is the sum over the classes, NaN where the id cannot be read. ``scale`` and ``offset`` are scalars or
+    ``[classes]``. What is None is not there.
     """
 
     total: Array
+    scale: Array
     kept: Array | None
-    ids: Array | None = None
-    hit: Array | None = None
+    hit: Hit | None = None
     probs: Array | None = None
-    scale: Array | None = None
     offset: Array | None = None
     axis: int = dataclasses.field(default=-1, metadata={"static": True})
     class_axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})

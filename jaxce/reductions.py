@@ -142,7 +142,9 @@ def close(x: Opened, values: Array, weight: ArrayLike, reduction: Reduction) -> 
     return _reduced(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.kept, reduction)
 
 
-def _reduced(values: Array, weights: Array, sample_weights: Array | None, kept: Array | None, reduction: Reduction) -> Reduced:
+def _reduced(
+    values: Array, weights: Array, sample_weights: Array | None, kept: Array | None, reduction: Reduction
+) -> Reduced:
     if sample_weights is not None:
         values, weights = times(sample_weights, hide(values, kept)), sample_weights * weights
     weights = jnp.broadcast_to(weights, values.shape)
