@@ -19,9 +19,35 @@ def balanced_class_weights(
     where: ArrayLike | None = None,
     ignore_index: int | None = None,
 ) -> Array:
-    """Class weights that rise as classes get rarer, ``n / (C n_c)`` for ``"inverse"``.
+    """Class weights that rise as classes get rarer: ``n / (C n_c)`` for ``"inverse"``.
 
-    DOC
+    For ``class_weights`` on imbalanced data, from the labels of the training set. ``"inverse"`` makes all classes weigh
+    the same in sum, ``"sqrt"`` is its square root, and ``"effective"`` lies between no weights (``beta`` = 0) and
+    inverse ones (``beta`` = 1). A class without examples gets weight 0 and is not counted in ``C``.
+
+    Args:
+        labels: class ids of any integer dtype, any shape.
+        num_classes: number of classes, at least 1.
+        scheme: ``"inverse"``, ``"sqrt"`` or ``"effective"``: ``1 / E_c`` with ``E_c = (1 - beta**n_c) / (1 - beta)``,
+            scaled to sum to ``C``.
+        beta: of ``"effective"``, in [0, 1]; 0.9 to 0.9999 are usual.
+        where: labels to count, bool, the rank of the labels; size-1 axes broadcast.
+        ignore_index: the id that means "no label".
+
+    Returns:
+        Weights ``[num_classes]``, float32 (float64 under x64).
+
+    Raises:
+        TypeError: labels that are not integers.
+        ValueError: ids outside the classes, an unknown scheme, ``beta`` outside [0, 1].
+
+    Example:
+        >>> print(balanced_class_weights(jnp.array([0, 0, 0, 1]), 2))
+        [0.6666667 2.       ]
+
+    Source:
+        King and Zeng, "Logistic Regression in Rare Events Data" (Political Analysis 9, 2001), the weighting.
+        Cui et al., "Class-Balanced Loss Based on Effective Number of Samples" (CVPR 2019), proposition 1.
     """
     check_choice("scheme", scheme, ("inverse", "sqrt", "effective"))
     y, kept = open_ids(labels, num_classes, where, ignore_index, {"beta": (beta, 0, 1)})

@@ -25,9 +25,37 @@ def sigmoid_binary_cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Sigmoid cross-entropy from logits, ``(1 - y) softplus(x) + pos_weight y softplus(-x)`` for each element.
+    """Sigmoid cross-entropy from logits: ``(1 - y) softplus(x) + pos_weight y softplus(-x)`` for each element.
 
-    DOC
+    For binary and multi-label classification and binary masks: yes-or-no questions, each on its own. It is exact at
+    both ends: no logit is large enough to overflow, and the gradient keeps its tails. Every element counts as one
+    example; sample weights enter the divisor of the mean, class weights and ``pos_weight`` do not.
+
+    Args:
+        logits: log-odds, floating, ``[...]``.
+        labels: answers in [0, 1], bool, integer or floating, exactly the shape of the logits; integers must be 0 or 1.
+        axis: the axis along which ``pos_weight`` and ``class_weights`` lie.
+        pos_weight: factor of the positive term, at least 0, a scalar or ``[classes]``.
+        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, the rank of the logits; size-1 axes broadcast.
+        where: elements to count, bool, the rank of the logits; size-1 axes broadcast. The others may hold anything.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) y + eps / 2``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of the logits for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than 0 and 1, weights that do not fit.
+
+    Example:
+        >>> logits = jnp.array([[2.0, -1.0, 0.5]])
+        >>> print(f"{sigmoid_binary_cross_entropy(logits, jnp.array([[1, 0, 1]])):.3f}")
+        0.305
+
+    Source:
+        Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.90, with eq. 4.87 put in.
     """
     opened = open_sigmoid(
         logits,
@@ -56,9 +84,34 @@ def binary_cross_entropy(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Binary cross-entropy from probabilities, ``-y log p - (1 - y) log(1 - p)`` with the logarithms clamped at -100.
+    """Binary cross-entropy from probabilities: ``-y log p - (1 - y) log(1 - p)``, the logarithms clamped at -100.
 
-    DOC
+    For models that end in a sigmoid and for probabilities from elsewhere. The clamp is PyTorch's: a certain mistake
+    costs 100, and its slope is at most 1e12. From logits use ``sigmoid_binary_cross_entropy``, which needs no clamp.
+
+    Args:
+        probs: probabilities in [0, 1], floating, ``[...]``.
+        labels: answers in [0, 1], bool, integer or floating, exactly the shape of the probabilities.
+        axis: the axis along which ``class_weights`` lie.
+        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, the rank of the probabilities; size-1 axes broadcast.
+        where: elements to count, bool, the rank of the probabilities; size-1 axes broadcast.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of ``probs`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer probabilities, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, probabilities outside [0, 1], weights that do not fit.
+
+    Example:
+        >>> probs = jnp.array([0.8, 0.7, 0.1])
+        >>> print(f"{binary_cross_entropy(probs, jnp.array([1, 1, 0]), reduction='sum'):.3f}")
+        0.685
+
+    Source:
+        Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.90.
     """
     opened = open_sigmoid(
         probs,

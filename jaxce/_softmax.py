@@ -25,9 +25,42 @@ def cross_entropy(
     class_axis_name: AxisName | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Softmax cross-entropy from logits, ``sum_c w_c p_c (log_z - x_c)``, or ``w_y (log_z - x_y)`` for class ids.
+    """Softmax cross-entropy from logits: ``w_y (log_z - x_y)`` for ids, ``sum_c w_c p_c (log_z - x_c)`` for labels p.
 
-    DOC
+    The loss of classifiers, segmentation and language models. The logarithm is natural, ``log_z = logsumexp(x)``, and
+    the mean divides by the sum of the weights of the examples that count, as PyTorch's does for class ids. An id
+    outside the class range raises where its value is at hand, and under a trace gives NaN in value and gradient. A
+    single class leaves nothing to choose (the loss is 0): for yes-or-no questions use ``sigmoid_binary_cross_entropy``.
+
+    Args:
+        logits: unnormalized log-probabilities, floating, ``[..., classes]``; 16-bit ones are reduced in float32.
+        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
+        axis: the class axis of the logits; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        z_loss: coefficient, at least 0, of ``log_z**2``, which is added to each loss.
+        class_axis_name: inside ``shard_map``, the mesh axis over which the classes are split; ids stay global.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
+
+    Example:
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> print(f"{cross_entropy(logits, jnp.array([0, 2]), label_smoothing=0.1):.3f}")
+        0.943
+
+    Source:
+        Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.108, with eq. 4.104 put in.
+        Smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (CVPR 2016), section 7.
+        z-loss: Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways" (JMLR 24, 2023), section 5.
     """
     x = open_softmax(
         logits,
@@ -59,9 +92,35 @@ def nll_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Negative log-likelihood from log-probabilities, ``-w_y log p_y``.
+    """Negative log-likelihood from log-probabilities l: ``-w_y l_y`` for ids, ``-sum_c w_c p_c l_c`` for labels p.
 
-    DOC
+    For models that end in ``log_softmax``, or whose log-probabilities come from elsewhere. They are taken as they are:
+    nothing checks that they are normalized. From logits use ``cross_entropy``, which is also more accurate.
+
+    Args:
+        log_probs: log-probabilities, floating, ``[..., classes]``.
+        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
+        axis: the class axis of the log-probabilities; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 inputs.
+
+    Raises:
+        TypeError: integer log-probabilities, bool labels, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
+
+    Example:
+        >>> log_probs = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]]))
+        >>> print(f"{nll_loss(log_probs, jnp.array([0, 2])):.3f}")
+        0.434
+
+    Source:
+        Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.108.
     """
     x = open_softmax(
         log_probs,

@@ -24,7 +24,8 @@ Axes = int | tuple[int, ...] | None
 class Total:
     """The two halves of a mean, ``sum_i loss_i`` and ``sum_i weight_i``, which add where means do not.
 
-    Add the totals of microbatches with ``+`` or ``sum``, those of devices with ``psum``, and take the mean once, at the end.
+    Add the totals of microbatches with ``+`` or ``sum`` and those of devices with ``psum``; take the mean once, at the
+    end. A pytree.
 
     Args:
         loss: sum of the weighted losses, any shape.
@@ -75,6 +76,7 @@ class Sum:
     axis_name: AxisName | None = None
 
     def __call__(self, values: Array, weights: Array) -> Array:
+        """The sum of the values."""
         return _total(values, weights, self.axis, self.axis_name).loss
 
 
@@ -97,6 +99,7 @@ class Mean:
     empty: float = 0.0
 
     def __call__(self, values: Array, weights: Array) -> Array:
+        """The sum of the values over the sum of the weights."""
         return _total(values, weights, self.axis, self.axis_name).mean(self.empty)
 
 
@@ -109,8 +112,8 @@ def reduce(
 ) -> Reduced:
     """Reduces anybody's per-example losses as the losses here are reduced: ``sum_i w_i v_i / sum_i w_i`` for a mean.
 
-    Use it for losses of your own, so that weights, masks, microbatches and devices follow the same rules. A masked value is 0
-    with gradient 0, whatever it holds.
+    For losses of your own, so that their weights, masks, microbatches and devices follow the same rules. A masked value
+    is 0 with gradient 0, whatever it holds.
 
     Args:
         values: one loss per example, floating, any shape ``[...]``.
@@ -119,7 +122,8 @@ def reduce(
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
-        A scalar; the weighted values ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+        A scalar; the weighted values ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for
+        float64 values.
 
     Raises:
         TypeError: values that are not floating, a mask that is not bool.
@@ -131,7 +135,7 @@ def reduce(
         1.250
 
     Source:
-        Weighted means as in PyTorch's ``CrossEntropyLoss`` (docs 2.13, the "mean" of class indices).
+        PyTorch, ``torch.nn.CrossEntropyLoss`` (documentation of 2.13), the mean over class indices.
     """
     x, sample_weights, kept = open_values(values, weights, where, reduction)
     return _reduced(x, jnp.ones((), x.dtype), sample_weights, kept, reduction)
