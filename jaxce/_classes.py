@@ -56,6 +56,16 @@ def beside(per_example: Array, axis: int) -> Array:
     return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
 
 
+def example_shape(x: Array, axis: int) -> tuple[int, ...]:
+    """The shape of ``x`` without its class axis."""
+    return x.shape[:axis] + x.shape[axis + 1 :]
+
+
+def kept_rows(kept: Array | None, x: Array, axis: int) -> Array | None:
+    """The mask with an entry for every row of ``x`` and a class axis of size 1; None when there is none."""
+    return None if kept is None else jnp.expand_dims(jnp.broadcast_to(kept, example_shape(x, axis)), axis)
+
+
 def pick(x: Array, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
     """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
 

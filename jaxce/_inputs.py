@@ -48,7 +48,7 @@ def open_softmax(
     kept = _mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
-        read: Ids | Probs = Probs(jnp.asarray(y))
+        read: Ids | Probs = Probs(_on_device(y))
     else:
         shards = 1 if class_axis_name is None else jax.lax.axis_size(class_axis_name)
         kept = without_ignored(y, ignore_index, kept)
@@ -88,10 +88,10 @@ def open_sigmoid(
 
     classes = x.shape[axis : axis + 1]
     return OpenedSigmoid(
-        logits=hide(x.astype(dtype), kept, filler),
+        logits=hide(x, kept, filler).astype(dtype),
         axis=axis,
         kept=kept,
-        labels=_answers(hide(jnp.asarray(y), kept), dtype),
+        labels=_answers(hide(_on_device(y), kept), dtype),
         class_weights=_per_class("class_weights", class_weights, classes, dtype),
         sample_weights=_per_example("sample_weights", sample_weights, x.shape, dtype),
         pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
@@ -244,11 +244,16 @@ def _array(name: str, value: ArrayLike) -> AnyArray:
     raise TypeError(f"{name}: got {_kind(value)}; expected an array. Wrap it in jnp.asarray(...).")
 
 
+def _on_device(x: AnyArray) -> Array:
+    """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
+    return x if isinstance(x, Array) else jnp.asarray(x)
+
+
 def _floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
     x = _array(name, value)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype. Use {name}.astype(jnp.float32).")
-    return jnp.asarray(x)
+    return _on_device(x)
 
 
 def _class_axis(name: str, shape: Shape, axis: int) -> int:

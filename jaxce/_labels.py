@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._arithmetic import times
-from jaxce._classes import along_axis, by_rows, over_shards, pick
+from jaxce._classes import along_axis, by_rows, kept_rows, over_shards, pick
 from jaxce._inputs import compute_dtype, hide, is_off
 from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
@@ -47,7 +46,7 @@ def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
 def _mass(probs: Array, w: Array, kept: Array | None, *, axis: int) -> Array:
     """``sum_c w_c p_c``, and 0 where masked."""
 
-    def reduce(p: Array) -> tuple[Array]:
-        return (jnp.sum(times(along_axis(w, p.ndim, axis), p.astype(w.dtype)), axis),)
+    def reduce(p: Array, kept: Array | None) -> tuple[Array]:
+        return (jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis),)
 
-    return hide(by_rows(reduce, probs, axis=axis)[0], kept)
+    return by_rows(reduce, probs, kept_rows(kept, probs, axis), axis=axis)[0]

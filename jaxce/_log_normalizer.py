@@ -16,7 +16,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._arithmetic import times
-from jaxce._classes import beside, by_rows, one_hot, over_shards, pick, spread
+from jaxce._classes import beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
 from jaxce._types import AxisName, Examples, Target
 
@@ -47,8 +47,8 @@ def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Exam
         expected = () if q is None else (jnp.sum(times(q, from_m), axis),)
         return (m, jnp.sum(jnp.exp(from_m), axis), *expected) if normalize else expected
 
-    sums = by_rows(reduce, x, target.probs, _rows_kept(x, target), axis=axis)
-    m = log_s = jnp.zeros(_examples(x, target), dtype)
+    sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), axis=axis)
+    m = log_s = jnp.zeros(example_shape(x, axis), dtype)
     if normalize:
         m, log_s = sums[0], jnp.log(over_shards(sums[1], name))
     surprise = times(target.total, log_s)
@@ -81,17 +81,17 @@ def _along_logits(
     x: Array, dx: Array, target: Target, m: Array, log_s: Array, normalize: bool
 ) -> tuple[Examples, Examples]:
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
-    axis, kept, dtype = target.axis, _rows_kept(x, target), m.dtype
+    axis, name, dtype = target.axis, target.class_axis_name, m.dtype
+    kept = kept_rows(target.kept, x, axis)
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
     p = jnp.exp(x - beside(m, axis) - beside(log_s, axis)) if normalize else jnp.zeros_like(x)
     slope = beside(target.total, axis) * p
-    q = spread(target, target.probs, x.ndim)
+    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
     if q is not None:
         slope -= q
     if target.hit is not None:
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
         slope -= jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
-    name = target.class_axis_name
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
 
@@ -113,7 +113,8 @@ def _along_target(x: Array, target: Target, tangent: Target, m: Array, log_s: Ar
 
 def _surprise_beside(x: Array, target: Target, m: Array, log_s: Array) -> Examples:
     """The surprise for a known ``m`` and ``log_s``, as a formula to differentiate along the target."""
-    axis, kept, name = target.axis, _rows_kept(x, target), target.class_axis_name
+    axis, name = target.axis, target.class_axis_name
+    kept = kept_rows(target.kept, x, axis)
     from_m = hide(x, kept).astype(m.dtype) - beside(m, axis)
     surprise = times(target.total, log_s)
     if target.hit is not None:
@@ -129,14 +130,3 @@ def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Exa
     m = jnp.max(x, axis).astype(dtype)
     m = m if name is None else jax.lax.pmax(m, name)
     return jnp.clip(m, jnp.finfo(dtype).min, jnp.finfo(dtype).max)
-
-
-def _rows_kept(x: Array, target: Target) -> Array | None:
-    """The mask with one entry for each row of ``x``, and the class axis of size 1."""
-    if target.kept is None:
-        return None
-    return jnp.expand_dims(jnp.broadcast_to(target.kept, _examples(x, target)), target.axis)
-
-
-def _examples(x: Array, target: Target) -> tuple[int, ...]:
-    return x.shape[: target.axis] + x.shape[target.axis + 1 :]

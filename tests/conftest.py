@@ -15,3 +15,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def x64():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def slabs(monkeypatch):
+    """Small arrays take the path of large ones on a single CPU device; use shapes that no other test has compiled."""
+    from jaxce import _classes
+
+    monkeypatch.setattr(_classes, "SMALLEST", 1)
+    monkeypatch.setattr(_classes, "SHARE", 8)
+    monkeypatch.setattr(_classes.jax, "device_count", lambda: 1)

@@ -1,0 +1,500 @@
+"""The laws: what every public loss obeys, with every kind of label and option it has.
+
+Tolerances: float64 1e-12; float32 2e-6 relative on losses and 2e-5 on gradients; 16-bit gradients 0.6 units in the
+last place.
+"""
+
+import inspect
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from cases import CASES, IGNORED, ROWS, cast, draw, option_sets
+from jax.experimental import checkify
+from jax.flatten_util import ravel_pytree
+
+import jaxce
+
+LOSS = {"rtol": 2e-6, "atol": 1e-6}
+SLOPE = {"rtol": 2e-5, "atol": 2e-6}
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+rows = pytest.mark.parametrize(("case", "kind"), ROWS, ids=[f"{c.name}-{k}" for c, k in ROWS])
+grid = pytest.mark.parametrize(
+    ("case", "kind", "options"),
+    [(c, k, o) for c, k in ROWS for o in option_sets(c, k)],
+    ids=lambda v: getattr(v, "name", None) or ("+".join(v) or "plain" if isinstance(v, tuple) else v),
+)
+softmax_rows = pytest.mark.parametrize("case", [c for c in CASES if c.family == "softmax"], ids=lambda c: c.name)
+
+
+def everything(case, kind):
+    return case.allowed(kind)
+
+
+def slope_of(sample, name="x", reduction="mean", dtype=jnp.float32, **changed):
+    """The gradient with respect to one argument."""
+
+    def loss(value):
+        given = {name: value} if name in ("x", "labels") else {}
+        return sample.call(
+            **given, **(changed if given else {**changed, name: value}), reduction=reduction, dtype=dtype
+        )
+
+    return jax.jit(jax.grad(loss))(cast(sample.moving[name], dtype))
+
+
+def test_every_public_loss_has_a_row():
+    losses = {
+        name
+        for name in jaxce.__all__
+        if inspect.isfunction(f := getattr(jaxce, name))
+        and {"labels", "reduction"} <= set(inspect.signature(f).parameters)
+    }
+    assert losses == {case.name for case in CASES}
+
+
+def test_every_keyword_is_in_its_row():
+    for case in CASES:
+        keywords = {n for n, p in inspect.signature(case.loss).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        assert keywords - {"axis", "reduction", "class_axis_name"} == set(case.options), case.name
+
+
+@grid
+def test_value_is_the_reference(case, kind, options):
+    sample = draw(case, kind, options)
+    for reduction in ("none", "sum", "mean"):
+        np.testing.assert_allclose(sample.call(reduction=reduction), sample.expected(reduction), **LOSS)
+    total = sample.call(reduction="total")
+    np.testing.assert_allclose((total.loss, total.weight), sample.expected("total"), **LOSS)
+
+
+@grid
+def test_every_gradient_is_the_reference_in_float64(case, kind, options, x64):
+    sample = draw(case, kind, options, shape=(2, 2, 4))
+    cotangent = np.random.default_rng(1).normal(size=sample.examples)
+    names = list(sample.moving)
+
+    def weighed(*arrays):
+        changed = dict(zip(names, arrays, strict=True))
+        return (cotangent * sample.expected("none", **changed)).sum()
+
+    def loss(arrays):
+        return (cotangent * sample.call(**arrays, reduction="none", dtype=jnp.float64)).sum()
+
+    got = jax.jit(jax.grad(loss))({k: jnp.asarray(v) for k, v in sample.moving.items()})
+    for name, want in zip(names, reference.slopes(weighed, list(sample.moving.values())), strict=True):
+        np.testing.assert_allclose(got[name], want, rtol=1e-7, atol=1e-8, err_msg=name)
+
+
+@grid
+def test_every_gradient_in_float32_is_the_one_in_float64(case, kind, options):
+    sample = draw(case, kind, options)
+    for name in sample.moving:
+        got = slope_of(sample, name)
+        with jax.enable_x64(True):
+            want = slope_of(sample, name, dtype=jnp.float64)
+        np.testing.assert_allclose(got, want, **SLOPE, err_msg=name)
+
+
+@rows
+def test_float64_is_float64_throughout(case, kind, x64):
+    sample = draw(case, kind, everything(case, kind))
+    for reduction in ("none", "mean"):
+        got = sample.call(reduction=reduction, dtype=jnp.float64)
+        assert got.dtype == jnp.float64
+        np.testing.assert_allclose(got, sample.expected(reduction), **EXACT)
+    assert slope_of(sample, dtype=jnp.float64).dtype == jnp.float64
+
+
+@rows
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+def test_sixteen_bits_lose_only_their_own_rounding(case, kind, dtype):
+    sample = draw(case, kind, everything(case, kind), shape=(6, 5))
+    x = jnp.asarray(sample.x).astype(dtype)
+    loss = sample.call(x=x, reduction="none")
+    assert loss.dtype == jnp.float32
+    rounded = np.asarray(x.astype(jnp.float32), float)
+    np.testing.assert_allclose(loss, sample.expected("none", x=rounded), **LOSS)
+    got = jax.grad(lambda x: sample.call(x=x, reduction="sum"))(x)
+    assert got.dtype == dtype
+    with jax.enable_x64(True):
+        want = jax.grad(lambda x: sample.call(x=x, reduction="sum", dtype=jnp.float64))(jnp.asarray(rounded))
+    want = np.asarray(want)
+    ulp = 2.0 ** np.floor(np.log2(np.maximum(np.abs(want), float(jnp.finfo(dtype).tiny)))) * float(jnp.finfo(dtype).eps)
+    assert np.max(np.abs(np.asarray(got.astype(jnp.float32), float) - want) / ulp) <= 0.6
+
+
+@rows
+def test_sixteen_bit_labels_count_as_they_are(case, kind):
+    sample = draw(case, kind)
+    if sample.labels.dtype.kind != "f":
+        labels, want = jnp.asarray(sample.labels).astype(jnp.int16), sample.labels
+    else:
+        labels = jnp.asarray(sample.labels).astype(jnp.bfloat16)
+        want = np.asarray(labels.astype(jnp.float32), float)
+    np.testing.assert_allclose(sample.call(labels=labels), sample.expected(labels=want), **LOSS)
+
+
+@grid
+def test_jit_is_eager(case, kind, options):
+    sample = draw(case, kind, options)
+    for reduction in ("none", "mean"):
+        eager = sample.call(reduction=reduction)
+        jitted = jax.jit(lambda x, y, r=reduction: sample.call(x=x, labels=y, reduction=r))
+        chex.assert_trees_all_close(
+            eager, jitted(cast(sample.x, jnp.float32), cast(sample.labels, jnp.float32)), **LOSS
+        )
+
+
+@rows
+def test_one_trace_serves_all_values(case, kind):
+    chex.clear_trace_counter()
+    first, second = draw(case, kind, seed=0), draw(case, kind, seed=1)
+    traced = jax.jit(chex.assert_max_traces(lambda x, y: first.call(x=x, labels=y), n=1))
+    for sample in (first, second):
+        traced(cast(sample.x, jnp.float32), cast(jnp.asarray(sample.labels), jnp.float32))
+
+
+@rows
+def test_vmap_is_the_batch_is_the_loop(case, kind):
+    sample = draw(case, kind)
+    x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
+    y = cast(np.asarray(y, float), jnp.float32) if sample.labels.dtype.kind == "f" else y
+    whole = sample.call(reduction="none")
+
+    def one(x, y):
+        return sample.call(x=x, labels=y, reduction="none")
+
+    np.testing.assert_allclose(jax.vmap(one)(x, y), whole, **LOSS)
+    np.testing.assert_allclose(jnp.stack([one(x[i], y[i]) for i in range(len(x))]), whole, **LOSS)
+    slopes = jax.vmap(jax.grad(lambda x, y: one(x, y).sum()))(x, y)
+    np.testing.assert_allclose(slopes, jax.grad(lambda x: one(x, y).sum())(x), **SLOPE)
+
+
+@rows
+@pytest.mark.parametrize("axis", [0, 1, -1, -2])
+def test_any_axis_is_moveaxis(case, kind, axis):
+    last = draw(case, kind, everything(case, kind))
+
+    def moved(v):
+        return np.moveaxis(v, -1, axis)
+
+    full = last.labels.shape == last.x.shape
+    options = dict(last.options)
+    if case.family == "sigmoid":
+        options |= {
+            k: moved(np.broadcast_to(options[k], last.x.shape)) for k in ("where", "sample_weights") if k in options
+        }
+    there = type(last)(case, moved(last.x), moved(last.labels) if full else last.labels, options, axis)
+    np.testing.assert_allclose(there.call(), last.call(), **LOSS)
+    np.testing.assert_allclose(slope_of(there), moved(slope_of(last)), **SLOPE)
+
+
+@rows
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (2, 1, 3, 5), (2, 1, 2, 1, 5), (2, 3, 1)])
+def test_any_rank_from_a_single_example_up(case, kind, shape):
+    sample = draw(case, kind, (), shape)
+    for reduction in ("none", "mean"):
+        got = sample.call(reduction=reduction)
+        assert got.shape == (sample.examples if reduction == "none" else ())
+        np.testing.assert_allclose(got, sample.expected(reduction), **LOSS)
+
+
+@softmax_rows
+def test_ids_are_one_hot_probabilities(case):
+    options = tuple(o for o in case.options if o != "ignore_index")
+    sample = draw(case, "ids", options)
+    one_hot = np.eye(sample.x.shape[-1])[sample.labels]
+    for reduction in ("none", "mean"):
+        same = sample.call(labels=cast(one_hot, jnp.float32), reduction=reduction)
+        np.testing.assert_allclose(sample.call(reduction=reduction), same, **LOSS)
+    np.testing.assert_allclose(slope_of(sample), slope_of(sample, labels=one_hot), **SLOPE)
+    weights = [slope_of(sample, "class_weights", labels=labels) for labels in (sample.labels, one_hot)]
+    np.testing.assert_allclose(*weights, **SLOPE)
+
+
+@pytest.mark.parametrize("kind", ["ids", "probs"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.shifts], ids=lambda c: c.name)
+def test_a_common_offset_changes_nothing(case, kind):
+    sample = draw(case, kind, tuple(o for o in everything(case, kind) if o != "z_loss"))
+    x = np.round(sample.x * 64) / 64  # exact in float32, also beside 1e4
+    moved = sample.call(x=cast(x + 1e4, jnp.float32), reduction="none")
+    np.testing.assert_allclose(moved, sample.call(x=x, reduction="none"), **LOSS)
+    np.testing.assert_allclose(
+        slope_of(type(sample)(case, x + 1e4, *_rest(sample))), slope_of(type(sample)(case, x, *_rest(sample))), **SLOPE
+    )
+
+
+def _rest(sample):
+    return sample.labels, sample.options, sample.axis
+
+
+@rows
+def test_the_order_of_classes_does_not_matter(case, kind):
+    sample = draw(case, kind, everything(case, kind))
+    order = np.random.default_rng(0).permutation(sample.x.shape[-1])
+    options = {k: v[order] if k in ("class_weights", "pos_weight") else v for k, v in sample.options.items()}
+    labels = sample.labels[..., order] if sample.labels.shape == sample.x.shape else sample.labels
+    if kind == "ids":
+        labels = np.where(labels == IGNORED, IGNORED, np.argsort(order)[labels.clip(0)])
+    if case.family == "sigmoid":
+        options |= {k: np.broadcast_to(options[k], sample.x.shape)[..., order] for k in ("where", "sample_weights")}
+    other = type(sample)(case, sample.x[..., order], labels, options, -1)
+    np.testing.assert_allclose(other.call(), sample.call(), **LOSS)
+
+
+@rows
+def test_forward_mode_is_reverse_mode(case, kind):
+    sample = draw(case, kind, everything(case, kind), shape=(2, 3))
+    for name in sample.moving:
+        value = cast(sample.moving[name], jnp.float32)
+
+    def call(v, name=name):
+        return sample.call(**{name: v}, reduction="none")
+
+        np.testing.assert_allclose(jax.jacfwd(call)(value), jax.jacrev(call)(value), **SLOPE, err_msg=name)
+
+
+@rows
+def test_the_hessian_is_symmetric_and_the_slope_of_the_gradient(case, kind, x64):
+    sample = draw(case, kind, everything(case, kind), shape=(2, 3))
+    arrays = {k: jnp.asarray(v) for k, v in sample.moving.items()}
+    flat, unravel = ravel_pytree(arrays)
+
+    def loss(v):
+        return sample.call(**unravel(v), dtype=jnp.float64)
+
+    modes = [
+        jax.jacfwd(jax.jacrev(loss)),
+        jax.jacrev(jax.jacfwd(loss)),
+        jax.jacrev(jax.jacrev(loss)),
+        jax.jacfwd(jax.jacfwd(loss)),
+    ]
+    hessian, *others = [jax.jit(mode)(flat) for mode in modes]
+    gradient = jax.jit(jax.grad(loss))
+    np.testing.assert_allclose(hessian, hessian.T, **EXACT)
+    for other in others:
+        np.testing.assert_allclose(other, hessian, **EXACT)
+    columns = [(gradient(flat + e) - gradient(flat - e)) / 2e-6 for e in 1e-6 * np.eye(flat.size)]
+    np.testing.assert_allclose(hessian, np.stack(columns), rtol=1e-6, atol=1e-8)
+
+
+@rows
+def test_other_transformations(case, kind):
+    sample = draw(case, kind, everything(case, kind))
+    x = cast(sample.x, jnp.float32)
+
+    def loss(x):
+        return sample.call(x=x)
+
+    want = jax.grad(loss)(x)
+    np.testing.assert_allclose(jax.grad(jax.checkpoint(loss))(x), want, **SLOPE)
+    np.testing.assert_allclose(jax.grad(jax.jit(loss))(x), want, **SLOPE)
+    _, pushed = jax.linearize(loss, x)
+    np.testing.assert_allclose(jax.linear_transpose(pushed, x)(jnp.float32(1))[0], want, **SLOPE)
+    scanned = jax.grad(lambda x: jax.lax.scan(lambda c, _: (c + loss(x), None), jnp.float32(0), None, length=3)[0])(x)
+    np.testing.assert_allclose(scanned, 3 * want, **SLOPE)
+
+
+@rows
+def test_export_with_a_symbolic_batch(case, kind):
+    options = tuple(o for o in everything(case, kind) if o not in ("where", "sample_weights"))
+    sample = draw(case, kind, options, shape=(6, 5))
+    (batch,) = jax.export.symbolic_shape("batch")
+    x, y = cast(sample.x, jnp.float32), jnp.asarray(cast(sample.labels, jnp.float32))
+    function = jax.jit(jax.value_and_grad(lambda x, y: sample.call(x=x, labels=y)))
+    shapes = [jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in (x, y)]
+    chex.assert_trees_all_close(jax.export.export(function)(*shapes).call(x, y), function(x, y), **SLOPE)
+
+
+def planted(sample, value):
+    """The sample with `value` in every masked logit and masked label, and the mask over the examples."""
+    keep = np.broadcast_to(sample.options["where"], sample.examples)
+    full = np.broadcast_to(keep[..., None], sample.x.shape) if sample.case.family == "softmax" else keep
+    labels = sample.labels
+    if labels.dtype.kind == "f":
+        labels = np.where(full, labels, value)
+    elif sample.case.family == "softmax":
+        labels = np.where(keep, labels, 77)
+    return type(sample)(sample.case, np.where(full, sample.x, value), labels, sample.options, -1), full
+
+
+@rows
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "-inf"])
+def test_what_is_masked_is_not_there(case, kind, value):
+    clean = draw(case, kind, ("class_weights", "where"))
+    dirty, keep = planted(clean, value)
+    for reduction in ("none", "mean"):
+        np.testing.assert_allclose(dirty.call(reduction=reduction), clean.call(reduction=reduction), **LOSS)
+    for name in clean.moving:
+        got, want = slope_of(dirty, name), slope_of(clean, name)
+        np.testing.assert_allclose(got, want, **SLOPE, err_msg=name)
+        if name in ("x", "labels"):
+            np.testing.assert_array_equal(got[~keep], 0.0)
+    tangent = jnp.where(keep, 1.0, jnp.nan)  # as a network gives it that made the planted value
+    x = cast(dirty.x, jnp.float32)
+    _, slope = jax.jvp(lambda x: dirty.call(x=x), (x,), (tangent,))
+    np.testing.assert_allclose(slope, jnp.sum(jnp.where(keep, slope_of(clean), 0)), **SLOPE)
+
+
+@rows
+def test_what_is_masked_may_be_nan_under_debug_nans(case, kind):
+    dirty, _ = planted(draw(case, kind, ("class_weights", "where")), np.nan)
+    x, labels = cast(dirty.x, jnp.float32), cast(dirty.labels, jnp.float32)
+
+    def loss(x):
+        return dirty.call(x=x, labels=labels)
+
+    with jax.debug_nans(True):
+        for function in (loss, jax.grad(loss), jax.jit(loss), jax.jit(jax.grad(loss))):
+            assert np.all(np.isfinite(function(x)))
+
+
+@rows
+def test_masked_is_removed(case, kind):
+    sample = draw(case, kind, ("class_weights", "where"), shape=(12, 5))
+    keep = sample.options["where"] if case.family == "softmax" else np.arange(12) % 3 != 1
+    where = keep if case.family == "softmax" else np.broadcast_to(keep[:, None], (12, 5))
+    masked = sample.call(where=where)
+    options = {"class_weights": sample.options["class_weights"]}
+    removed = type(sample)(case, sample.x[keep], sample.labels[keep], options, -1)
+    np.testing.assert_allclose(masked, removed.call(), **LOSS)
+
+
+@rows
+def test_weights_are_repetition(case, kind):
+    sample = draw(case, kind, shape=(4, 5))
+    times = np.array([0, 1, 2, 3])
+    weights = times.astype(float) if case.family == "softmax" else times[:, None].astype(float)
+    repeated = type(sample)(case, sample.x.repeat(times, 0), sample.labels.repeat(times, 0), {}, -1)
+    np.testing.assert_allclose(sample.call(sample_weights=weights), repeated.call(), **LOSS)
+    for scale in (0.5, 8.0):
+        np.testing.assert_allclose(sample.call(sample_weights=scale * weights), repeated.call(), **LOSS)
+
+
+@rows
+def test_microbatches_add_up(case, kind):
+    sample = draw(case, kind, everything(case, kind), shape=(8, 5))
+    per_example = {"where", "sample_weights"}
+
+    def part(rows):
+        options = {k: v[rows] if k in per_example else v for k, v in sample.options.items()}
+        return type(sample)(case, sample.x[rows], sample.labels[rows], options, -1)
+
+    parts = [part(slice(0, 1)), part(slice(1, 4)), part(slice(4, 8))]
+    np.testing.assert_allclose(sum(p.call(reduction="total") for p in parts).mean(), sample.call(), **LOSS)
+    weight = sum(p.call(reduction="total").weight for p in parts)
+    slopes = [jax.grad(lambda x, p=p: p.call(x=x, reduction="total").loss)(cast(p.x, jnp.float32)) for p in parts]
+    np.testing.assert_allclose(jnp.concatenate(slopes) / weight, slope_of(sample), **SLOPE)
+
+
+@rows
+def test_an_empty_batch_and_a_mask_of_everything(case, kind):
+    empty = draw(case, kind, (), shape=(0, 5))
+    full = draw(case, kind, (), shape=(3, 5))
+    nothing = np.zeros(full.examples, bool)
+    for sample, changed in ((empty, {}), (full, {"where": nothing})):
+        assert sample.call(**changed) == 0
+        assert np.isnan(sample.call(**changed, reduction=jaxce.Mean(empty=np.nan)))
+        assert sample.call(**changed, reduction="sum") == 0
+        assert sample.call(**changed, reduction="none").shape == sample.examples
+        for reduction in ("mean", jaxce.Mean(empty=np.nan)):
+            np.testing.assert_array_equal(slope_of(sample, reduction=reduction, **changed), np.zeros(sample.x.shape))
+
+
+@softmax_rows
+@pytest.mark.parametrize("bad", [-1, -100, 5, 77])
+def test_an_id_outside_the_range_is_loud(case, bad):
+    sample = draw(case, "ids", shape=(4, 5))
+    sample.labels[2] = bad
+    with pytest.raises(ValueError, match=rf"labels: id {bad} at position \(2,\) is outside \[0, 5\)"):
+        sample.call()
+    with pytest.raises(ValueError, match="is outside"):
+        slope_of(sample)
+
+    def loss(x, y, **options):
+        return sample.call(x=x, labels=y, reduction="none", **options)
+
+    x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
+    for options in ({}, {"class_weights": np.linspace(1, 2, 5)}):
+        values = jax.jit(lambda x, y, o=options: loss(x, y, **o))(x, y)
+        slopes = jax.jit(jax.grad(lambda x, y, o=options: loss(x, y, **o).sum()))(x, y)
+        np.testing.assert_array_equal(np.isnan(values), [False, False, True, False])
+        np.testing.assert_array_equal(np.isnan(slopes), np.isnan(values)[:, None] | np.zeros((4, 5), bool))
+        assert np.isnan(jax.jit(lambda x, y: sample.call(x=x, labels=y))(x, y))
+    allowed = jax.jit(lambda x, y: loss(x, y, ignore_index=bad))(x, y)
+    assert np.isfinite(allowed).all()
+    assert allowed[2] == 0
+    masked = jax.jit(lambda x, y: loss(x, y, where=np.arange(4) != 2))(x, y)
+    assert np.isfinite(masked).all()
+
+
+@softmax_rows
+def test_checkify_names_an_id_outside_the_range(case):
+    sample = draw(case, "ids", shape=(4, 5))
+    checked = jax.jit(checkify.checkify(jax.grad(lambda x, y: sample.call(x=x, labels=y))))
+    x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
+    assert checked(x, y)[0].get() is None
+    assert "outside [0, 5)" in checked(x, y.at[1].set(5))[0].get()
+
+
+@rows
+def test_checkify_finds_no_nan_where_there_is_none(case, kind):
+    dirty, _ = planted(draw(case, kind, ("class_weights", "where")), np.nan)
+    checks = checkify.nan_checks | checkify.div_checks
+
+    def loss(x):
+        return dirty.call(x=x)
+
+    for function in (loss, jax.grad(loss)):
+        error, _ = checkify.checkify(jax.jit(function), errors=checks)(cast(dirty.x, jnp.float32))
+        assert error.get() is None
+
+
+@rows
+def test_ids_have_no_gradient_and_probabilities_have(case, kind):
+    sample = draw(case, kind)
+    labels = jnp.asarray(cast(sample.labels, jnp.float32))
+    slope = jax.grad(lambda y: sample.call(labels=y), allow_int=True)(labels)
+    assert slope.dtype == (jax.dtypes.float0 if kind in ("ids", "hard") else jnp.float32)
+
+
+@rows
+def test_a_traced_hyperparameter_is_the_number(case, kind):
+    options = [o for o in ("label_smoothing", "z_loss") if o in case.options]
+    sample = draw(case, kind, tuple(options))
+    for name in options:
+        traced = jax.jit(lambda v, name=name: sample.call(**{name: v}))(jnp.float32(sample.options[name]))
+        np.testing.assert_allclose(traced, sample.call(), **LOSS)
+
+
+@rows
+@pytest.mark.parametrize("options", ["plain", "everything"])
+def test_slabs_are_the_whole(case, kind, options, slabs):
+    for shape, axis in (((40, 5), -1), ((3, 7, 33, 2), 1), ((6, 34), 0)):
+        sample = draw(case, kind, everything(case, kind) if options == "everything" else (), shape, axis)
+        for dtype in (jnp.float32, jnp.bfloat16):
+            x = jnp.asarray(sample.x, dtype)
+            rounded = np.asarray(x.astype(jnp.float32), float)
+            got = jax.jit(lambda x, s=sample: s.call(x=x))(x)
+            np.testing.assert_allclose(got, sample.expected(x=rounded), **LOSS)
+        with jax.enable_x64(True):
+            want = slope_of(sample, dtype=jnp.float64)
+        np.testing.assert_allclose(slope_of(sample), want, **SLOPE)
+
+
+def test_slabs_are_taken(slabs):
+    sample = draw(CASES[0], "ids", shape=(40, 5))
+    text = jax.jit(lambda x: sample.call(x=x)).lower(cast(sample.x, jnp.float32)).as_text()
+    assert "while" in text
+
+
+def test_the_worked_tolerance_is_not_vacuous():
+    """A loss off by one part in 1e5 fails the comparison with the reference."""
+    sample = draw(CASES[0], "ids")
+    assert not math.isclose(float(sample.call()) * (1 + 1e-5), float(sample.expected()), rel_tol=LOSS["rtol"])
