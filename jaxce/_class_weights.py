@@ -54,12 +54,13 @@ def balanced_class_weights(
     counted = jnp.broadcast_to(jnp.asarray(True if kept is None else kept), y.ids.shape).astype(jnp.int32)
     counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
     present, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
-    weights = jnp.sum(counts) / (jnp.maximum(jnp.sum(present), 1) * n_c)
+    n, classes = (jnp.sum(count).astype(n_c.dtype) for count in (counts, present))
+    weights = n / (jnp.maximum(classes, 1) * n_c)
     if scheme == "sqrt":
         weights = jnp.sqrt(weights)
     if scheme == "effective":
         rarity = jnp.where(present, 1 / _effective_number(n_c, beta), 0)
-        weights = rarity * jnp.sum(present) / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
+        weights = rarity * classes / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
     weights = jnp.where(present, weights, 0)
     return weights if y.readable is None else jnp.where(jnp.all(y.readable), weights, jnp.nan)
 

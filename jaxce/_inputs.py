@@ -223,7 +223,9 @@ def _unless_certain(
 
 def _id_hint(value: int, classes: int) -> str:
     if classes == 1:
-        return "One class leaves nothing to choose: for a yes-or-no question use sigmoid_binary_cross_entropy."
+        return (
+            "One class leaves nothing to choose; for yes or no, sigmoid_binary_cross_entropy on logits[:, 0] (axis 1)."
+        )
     if value < 0:
         return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
     return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
@@ -293,13 +295,13 @@ def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyAr
 def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
     """The usual fix for class ids of the wrong shape, led by a space; empty when there is none."""
     if labels == shape:
-        return " If these are one-hot rows, use labels.astype(jnp.float32), or jnp.argmax(labels, axis) for ids."
+        return f" If these are one-hot rows, use labels.astype(jnp.float32), or jnp.argmax(labels, {axis}) for ids."
     if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
         index = ", ".join([":"] * axis + ["0"]) if axis < len(shape) - 1 else "..., 0"
         return f" The class axis is kept: labels[{index}] or jnp.squeeze(labels, {axis}) drops it."
     for other in range(len(shape)):
         if labels == shape[:other] + shape[other + 1 :]:
-            return f" They fit axis={other}."
+            return f" They would fit axis={other}."
     return ""
 
 

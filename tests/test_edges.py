@@ -1,0 +1,143 @@
+"""The table of edges: infinities, huge logits, clamps, and zeros that meet them."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxce
+
+INF = np.inf
+
+
+def ce(logits, labels, **options):
+    return jaxce.cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), **options)
+
+
+def slope(logits, labels, **options):
+    return jax.grad(lambda x: ce(x, labels, **options))(jnp.asarray(logits, jnp.float32))
+
+
+ONE_HOT = np.float32([1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("labels", [0, ONE_HOT], ids=["id", "one-hot"])
+def test_an_impossible_class_that_is_not_the_label(labels):
+    x = [1.0, 0.0, -INF]
+    log_z = math.log(math.e + 1)
+    np.testing.assert_allclose(ce(x, labels), log_z - 1, rtol=1e-6)
+    p = math.e / (1 + math.e)
+    np.testing.assert_allclose(slope(x, labels), [p - 1, 1 - p, 0.0], rtol=1e-6)
+    forward = jax.jacfwd(lambda x: ce(x, labels))(jnp.float32(x))
+    np.testing.assert_allclose(forward, slope(x, labels), rtol=1e-6)
+    assert np.isfinite(jax.hessian(lambda x: ce(x, labels))(jnp.float32(x))).all()
+
+
+@pytest.mark.parametrize("labels", [2, np.float32([0.5, 0.0, 0.5])], ids=["id", "probs"])
+def test_an_impossible_label_costs_infinity(labels):
+    assert ce([1.0, 0.0, -INF], labels) == INF
+    assert np.isfinite(slope([1.0, 0.0, -INF], labels)).all()
+
+
+def test_smoothing_gives_every_class_a_part_so_an_impossible_one_costs_infinity():
+    """As in PyTorch. A padded class keeps out of it with class weight 0."""
+    x = [1.0, 0.0, -INF]
+    assert ce(x, 0, label_smoothing=0.1) == INF
+    assert np.isfinite(ce(x, 0, label_smoothing=0.1, class_weights=np.float32([1, 1, 0])))
+    assert np.isfinite(slope(x, 0, label_smoothing=0.1, class_weights=np.float32([1, 1, 0]))).all()
+
+
+def test_a_class_of_weight_zero_counts_for_nothing_whatever_its_logit():
+    weights = np.float32([0.0, 1.0, 1.0])
+    x, ids = np.float32([[-INF, 0.0, 1.0], [2.0, 0.0, 1.0]]), np.array([0, 1])
+    np.testing.assert_allclose(ce(x, ids, class_weights=weights), ce(x[1:], ids[1:]), rtol=1e-6)
+    np.testing.assert_array_equal(slope(x, ids, class_weights=weights)[0], 0)
+
+
+def test_all_classes_impossible_is_no_distribution():
+    assert np.isnan(ce([-INF, -INF], 0))
+    assert ce([[-INF, -INF], [0.0, 0.0]], [0, 0], where=np.array([False, True])) == np.float32(math.log(2))
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e4, 1e38, 3e38])
+def test_huge_logits(scale):
+    x = np.float32([scale, -scale, 0.0])
+    assert ce(x, 0) == 0
+    np.testing.assert_array_equal(slope(x, 0), 0)
+    np.testing.assert_allclose(ce(x, 2), np.float32(scale), rtol=1e-6)
+    np.testing.assert_array_equal(slope(x, 2), [1.0, 0.0, -1.0])
+
+
+def test_the_gradient_keeps_its_small_parts():
+    x = np.float32([0.0, -50.0, -80.0])
+    np.testing.assert_allclose(slope(x, 0), [0.0, math.exp(-50), math.exp(-80)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("x", "loss"), [(INF, 0.0), (-INF, INF), (1e4, 0.0), (-1e4, 1e4), (3e38, 0.0), (-3e38, 3e38)])
+def test_sigmoid_at_both_ends(x, loss):
+    for logit, label in ((x, 1), (-x, 0)):
+        assert jaxce.sigmoid_binary_cross_entropy(np.float32(logit), np.array(label)) == np.float32(loss)
+        got = jax.grad(lambda v, y=label: jaxce.sigmoid_binary_cross_entropy(v, np.array(y)))(jnp.float32(logit))
+        assert got == (0.0 if loss == 0 else math.copysign(1.0, logit))
+
+
+def test_sigmoid_tails_are_exact():
+    x = np.float32([-60.0, -20.0, 20.0, 60.0])
+    loss = jaxce.sigmoid_binary_cross_entropy(x, np.zeros(4, int), reduction="none")
+    np.testing.assert_allclose(loss, np.log1p(np.exp(x.astype(float))), rtol=1e-6)
+    got = jax.grad(lambda x: jaxce.sigmoid_binary_cross_entropy(x, np.zeros(4, int), reduction="sum"))(x)
+    np.testing.assert_allclose(got, 1 / (1 + np.exp(-x.astype(float))), rtol=1e-6)
+
+
+def test_binary_cross_entropy_clamps_like_pytorch():
+    """A certain mistake costs 100, and its slope is that of PyTorch: bounded by 1e12."""
+    p, y = np.float32([0.0, 1.0, 0.0, 1.0]), np.float32([1.0, 0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(jaxce.binary_cross_entropy(p, y, reduction="none"), [100, 100, 0, 0])
+    got = jax.grad(lambda p: jaxce.binary_cross_entropy(p, y, reduction="sum"))(p)
+    np.testing.assert_allclose(got, [-1e12, 1e12, 0, 0])
+
+
+def test_z_loss_is_the_square_of_the_log_normalizer():
+    x = np.float32([[1.0, 2.0, 3.0]])
+    log_z = np.log(np.exp(x.astype(float)).sum())
+    np.testing.assert_allclose(ce(x, [0], z_loss=0.5), log_z - 1 + 0.5 * log_z**2, rtol=1e-6)
+    weights = np.float32([4.0, 1.0, 1.0])
+    np.testing.assert_allclose(
+        ce(x, [0], z_loss=0.5, class_weights=weights, reduction="sum"), 4 * (log_z - 1 + 0.5 * log_z**2), rtol=1e-6
+    )
+
+
+def test_full_smoothing_and_full_ignoring():
+    x = np.float32([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    uniform = np.full((2, 3), 1 / 3, np.float32)
+    np.testing.assert_allclose(ce(x, [0, 1], label_smoothing=1), ce(x, uniform), rtol=1e-6)
+    assert ce(x, [7, 7], ignore_index=7) == 0
+    np.testing.assert_array_equal(slope(x, [7, 7], ignore_index=7), 0)
+
+
+def test_ignore_index_may_be_a_class():
+    x = np.float32([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    assert ce(x, [0, 1], ignore_index=1) == ce(x[:1], [0])
+
+
+@pytest.mark.parametrize("loss", [jaxce.cross_entropy, jaxce.sigmoid_binary_cross_entropy])
+def test_a_nan_that_counts_is_seen(loss):
+    x = np.float32([[np.nan, 0.0], [1.0, 2.0]])
+    labels = np.eye(2, dtype=np.float32)
+    assert np.isnan(loss(x, labels))
+    assert np.isnan(jax.grad(lambda x: loss(x, labels))(x)[0]).any()
+    assert np.isfinite(jax.grad(lambda x: loss(x, labels))(x)[1]).all()
+
+
+def test_jit_of_grad_of_jit_keeps_sixteen_bits():
+    """What the backward pass keeps of 16-bit logits is the logits, not a float32 array of their size."""
+    x = jax.ShapeDtypeStruct((64, 128), jnp.bfloat16)
+    _, backward = jax.eval_shape(lambda x: jax.vjp(jax.jit(lambda x: ce16(x)), x), x)
+    kept = [leaf for leaf in jax.tree.leaves(backward) if leaf.size >= 64 * 128]
+    assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
+
+
+def ce16(x):
+    return jaxce.cross_entropy(x, jnp.zeros(x.shape[0], jnp.int32))

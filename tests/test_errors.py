@@ -1,0 +1,173 @@
+"""Every message, word for word: each names the argument, what came, what was expected, and the usual fix."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import checkify
+
+import jaxce
+
+X = np.zeros((2, 3), np.float32)
+Y = np.zeros(2, np.int32)
+IMAGE = np.zeros((2, 3, 4, 4), np.float32)
+PIXELS = np.zeros((2, 4, 4), np.int32)
+
+ce, nll, reduce = jaxce.cross_entropy, jaxce.nll_loss, jaxce.reduce
+sigmoid, bce, balanced = jaxce.sigmoid_binary_cross_entropy, jaxce.binary_cross_entropy, jaxce.balanced_class_weights
+
+MISTAKES = {
+    "ids with the class axis kept, channel first": lambda: ce(IMAGE, PIXELS[:, None], axis=1),
+    "ids with the class axis kept, channel last": lambda: ce(X, Y[:, None]),
+    "channel-first logits with the default axis": lambda: ce(IMAGE, PIXELS),
+    "one-hot integers": lambda: ce(X, np.eye(3, dtype=np.int32)[:2]),
+    "one-hot booleans": lambda: ce(X, np.eye(3, dtype=bool)[:2]),
+    "boolean labels": lambda: ce(X, Y == 0),
+    "float ids": lambda: ce(X, Y.astype(np.float32)),
+    "probabilities of the wrong shape": lambda: ce(X, np.ones((3, 3), np.float32)),
+    "labels of the wrong batch": lambda: ce(X, np.zeros(3, np.int32)),
+    "labels of the wrong rank": lambda: ce(X, np.zeros((2, 5, 7), np.int32)),
+    "complex labels": lambda: ce(X, Y.astype(np.complex64)),
+    "labels as a list": lambda: ce(X, [0, 0]),
+    "integer logits": lambda: ce(X.astype(np.int32), Y),
+    "integer log-probabilities": lambda: nll(X.astype(np.int32), Y),
+    "no class axis": lambda: ce(np.float32(1.0), Y),
+    "no classes": lambda: ce(np.zeros((2, 0), np.float32), Y),
+    "axis outside": lambda: ce(X, Y, axis=2),
+    "axis of another type": lambda: ce(X, Y, axis=1.0),
+    "id -1": lambda: ce(X, np.array([0, -1])),
+    "id -100": lambda: ce(X, np.array([-100, 1])),
+    "id C": lambda: ce(X, np.array([0, 3], np.uint8)),
+    "id outside in an image": lambda: ce(IMAGE, PIXELS + 255 * (PIXELS == 0), axis=1),
+    "id with one class": lambda: ce(IMAGE[:, :1], PIXELS + 1, axis=1),
+    "class weights of the wrong length": lambda: ce(X, Y, class_weights=np.ones(2)),
+    "class weights for each example": lambda: ce(X, Y, class_weights=np.ones((2, 3))),
+    "class weights that are bool": lambda: ce(X, Y, class_weights=np.ones(3, bool)),
+    "sample weights that would broadcast": lambda: ce(X, Y, sample_weights=np.ones((2, 1))),
+    "sample weights of the wrong length": lambda: ce(X, Y, sample_weights=np.ones(3)),
+    "sample weights that miss an axis": lambda: ce(IMAGE, PIXELS, axis=1, sample_weights=np.ones((4, 4))),
+    "sample weights that are bool": lambda: ce(X, Y, sample_weights=np.ones(2, bool)),
+    "mask as a list": lambda: ce(X, Y, where=[True, False]),
+    "mask of numbers": lambda: ce(X, Y, where=np.ones(2)),
+    "mask of the wrong rank": lambda: ce(X, Y, where=np.ones((2, 1), bool)),
+    "ignore index with probabilities": lambda: ce(X, X, ignore_index=0),
+    "ignore index that is no integer": lambda: ce(X, Y, ignore_index=1.5),
+    "ignore index that is a bool": lambda: ce(X, Y, ignore_index=True),
+    "label smoothing above 1": lambda: ce(X, Y, label_smoothing=1.2),
+    "label smoothing below 0": lambda: ce(X, Y, label_smoothing=-0.1),
+    "label smoothing for each class": lambda: ce(X, Y, label_smoothing=jnp.ones(3)),
+    "z-loss below 0": lambda: ce(X, Y, z_loss=-1.0),
+    "z-loss that is not a number": lambda: ce(X, Y, z_loss=float("nan")),
+    "unknown reduction": lambda: ce(X, Y, reduction="avg"),
+    "reduction class for object": lambda: ce(X, Y, reduction=jaxce.Mean),
+    "sigmoid labels (N,) for logits (N, 1)": lambda: sigmoid(X[:, :1], Y),
+    "sigmoid labels (N, 1) for logits (N,)": lambda: sigmoid(X[:, 0], Y[:, None]),
+    "sigmoid labels that are ids": lambda: sigmoid(X, Y),
+    "sigmoid labels of the wrong shape": lambda: sigmoid(X, np.zeros((2, 4), np.float32)),
+    "sigmoid labels of 0 and 255": lambda: sigmoid(X, np.full((2, 3), 255, np.uint8)),
+    "sigmoid labels that are complex": lambda: sigmoid(X, X.astype(np.complex64)),
+    "pos_weight of the wrong length": lambda: sigmoid(X, X, pos_weight=np.ones(2)),
+    "sigmoid mask for each example": lambda: sigmoid(X, X, where=np.ones(2, bool)),
+    "probabilities above 1": lambda: bce(X + 2, X),
+    "integer probabilities": lambda: bce(X.astype(np.int32), X),
+    "values that are integers": lambda: reduce(Y),
+    "weights that would broadcast": lambda: reduce(X, weights=np.ones(3)),
+    "counting floats": lambda: balanced(X, 3),
+    "counting for no classes": lambda: balanced(Y, 0),
+    "counting an id outside": lambda: balanced(np.array([0, 3]), 3),
+    "unknown scheme": lambda: balanced(Y, 3, scheme="cubic"),
+    "beta above 1": lambda: balanced(Y, 3, scheme="effective", beta=1.5),
+}
+
+ANNOTATED_AWAY = {"labels as a list", "mask as a list", "axis of another type", "ignore index that is no integer"}
+"""Mistakes that the run-time annotation checks of the second pass report before the library can."""
+
+
+def snapshot():
+    """Name, type and text of every message, as `messages.txt` holds them."""
+    lines = (pathlib.Path(__file__).parent / "messages.txt").read_text().splitlines()
+    pairs = zip(lines[::2], lines[1::2], strict=True)
+    return {name: tuple(line.strip().split(": ", 1)) for name, line in pairs}
+
+
+def test_every_mistake_has_its_message():
+    assert set(snapshot()) == set(MISTAKES)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_message(name, request):
+    if name in ANNOTATED_AWAY and request.config.getoption("--jaxtyping-packages", None):
+        pytest.skip("the annotations speak first")
+    kind, text = snapshot()[name]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        MISTAKES[name]()
+    assert (type(caught.value).__name__, str(caught.value)) == (kind, text)
+
+
+@pytest.mark.parametrize("name", [n for n in MISTAKES if "labels" in n or "weights" in n or "mask" in n])
+def test_what_shapes_and_dtypes_show_raises_under_a_trace_too(name, request):
+    if name in ANNOTATED_AWAY and request.config.getoption("--jaxtyping-packages", None):
+        pytest.skip("the annotations speak first")
+    if name == "sigmoid labels of 0 and 255":
+        pytest.skip("only values show this one: NaN under a trace, see below")
+    with pytest.raises((TypeError, ValueError)):
+        jax.jit(MISTAKES[name])()
+
+
+def test_what_only_values_show_is_nan_under_a_trace():
+    traced = {
+        "sigmoid": jax.value_and_grad(lambda x, y: sigmoid(x, y))(X, jnp.ones((2, 3), jnp.int32)),
+        "labels": jax.jit(jax.value_and_grad(lambda x, y: sigmoid(x, y)))(X, jnp.full((2, 3), 255)),
+        "probs": jax.jit(jax.value_and_grad(lambda x, y: bce(x, y)))(X - 0.5, X),
+    }
+    assert np.isfinite(traced.pop("sigmoid")[1]).all()
+    for name, (value, slope) in traced.items():
+        assert np.isnan(value), name
+        assert np.isnan(slope).all(), name
+    assert np.isnan(jax.jit(lambda y: balanced(y, 3))(jnp.array([0, 3]))).all()
+
+
+def test_checkify_says_which():
+    checked = jax.jit(checkify.checkify(lambda y: sigmoid(X, y)))
+    assert "neither 0 nor 1" in checked(jnp.full((2, 3), 255))[0].get()
+    checked = jax.jit(checkify.checkify(lambda p: bce(p, X)))
+    assert "probs" in checked(X - 0.5)[0].get()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_ids_of_any_integer_dtype_never_wrap(dtype):
+    logits = np.random.default_rng(0).normal(size=(3, 300)).astype(np.float32)
+    ids = np.array([0, 7, 120], dtype)
+    want = ce(logits, ids.astype(np.int32))
+    for y in (ids, jnp.asarray(ids)):
+        assert ce(logits, y) == want
+        assert ce(logits, y, ignore_index=-100) == want  # -100 is 156 in eight unsigned bits
+        assert ce(logits, y, ignore_index=2**70) == want
+        assert ce(logits, y, ignore_index=120) == ce(logits[:2], ids[:2])
+    largest = np.array([0, 7, np.iinfo(dtype).max], dtype)
+    if np.iinfo(dtype).max >= 300:
+        with pytest.raises(ValueError, match=f"id {np.iinfo(dtype).max} at position"):
+            ce(logits, largest)
+
+
+def test_a_64_bit_id_is_not_cut_to_32_bits():
+    with pytest.raises(ValueError, match=f"id {2**32 + 1} at position"):
+        ce(X, np.array([0, 2**32 + 1]))
+    assert ce(X, np.array([0, 2**32 + 1]), ignore_index=2**32 + 1) == ce(X[:1], Y[:1])
+
+
+def test_a_mask_that_is_traced_hides_a_bad_id_too():
+    masked = jax.jit(lambda keep: ce(X, np.array([0, 9]), where=keep))
+    assert masked(jnp.array([True, False])) == ce(X[:1], Y[:1])
+    assert np.isnan(masked(jnp.array([True, True])))
+
+
+def test_objects_that_turn_into_arrays_are_arrays():
+    class Parameter:
+        def __jax_array__(self):
+            return jnp.asarray(X)
+
+    assert ce(Parameter(), Y) == ce(X, Y)
+    assert ce(np.ones(3, np.float32), 2) == ce(np.ones(3, np.float32), np.array(2))
