@@ -1,0 +1,159 @@
+"""Eight devices in one process: the result of one device, and no array of the size of the logits on the wires."""
+
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxce
+
+N, C = 16, 8
+RNG = np.random.default_rng(0)
+X = (3 * RNG.normal(size=(N, C))).astype(np.float32)
+IDS = RNG.integers(0, C, N)
+PROBS = RNG.dirichlet(np.ones(C), N).astype(np.float32)
+WEIGHTS = RNG.uniform(0.5, 2, C).astype(np.float32)
+KEEP = np.arange(N) % 5 != 0
+
+OPTIONS = {
+    "plain": {},
+    "weights": {"class_weights": WEIGHTS},
+    "everything": {"class_weights": WEIGHTS, "label_smoothing": 0.1, "z_loss": 0.01, "where": KEEP},
+}
+each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+each_label = pytest.mark.parametrize("labels", [IDS, PROBS], ids=["ids", "probs"])
+
+
+def mesh_of(kind):
+    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind, kind))
+
+
+@each_option
+@each_label
+@pytest.mark.parametrize("spec", [P("data", None), P(None, "model"), P("data", "model")], ids=str)
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+def test_sharded_arrays_under_plain_jit(kind, spec, labels, options):
+    function = jax.value_and_grad(lambda x, y: jaxce.cross_entropy(x, y, **options))
+    mesh = mesh_of(kind)
+    with jax.set_mesh(mesh):
+        x = jax.device_put(X, NamedSharding(mesh, spec))
+        y = jax.device_put(labels, NamedSharding(mesh, spec if labels.ndim == 2 else P(spec[0])))
+        compiled = jax.jit(function).lower(x, y).compile()
+        got = compiled(x, y)
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(function(X, labels)), rtol=2e-5, atol=1e-6)
+    assert got[1].sharding.spec == spec
+    assert largest_collective(compiled) <= N
+
+
+def largest_collective(compiled):
+    """Elements in the largest result of a collective of a compiled program."""
+    pattern = r"= \(?\w+\[([\d,]*)\][^=]*? (?:all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\("
+    shapes = re.findall(pattern, compiled.as_text())
+    return max((int(np.prod([int(n) for n in shape.split(",") if n])) for shape in shapes), default=0)
+
+
+def test_the_collectives_are_seen():
+    """The pattern above finds a gather of the logits where there is one."""
+    mesh = mesh_of(AxisType.Auto)
+    with jax.set_mesh(mesh):
+        x = jax.device_put(X, NamedSharding(mesh, P("data", None)))
+        gathered = jax.jit(lambda x: x * 2, out_shardings=NamedSharding(mesh, P()))
+        assert largest_collective(gathered.lower(x).compile()) == N * C
+
+
+@each_option
+@each_label
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_classes_split_inside_shard_map(labels, options, check_vma):
+    names = [name for name in ("class_weights", "where") if name in options]
+    specs = {"class_weights": P("model"), "where": P("data")}
+    rest = {k: v for k, v in options.items() if k not in names}
+
+    def local(x, y, *arrays):
+        given = dict(zip(names, arrays, strict=True))
+        return jaxce.cross_entropy(
+            x, y, class_axis_name="model", reduction=jaxce.Mean(axis_name="data"), **given, **rest
+        )
+
+    def sharded(x, *arrays):
+        in_specs = (
+            P("data", "model"),
+            P("data", "model") if labels.ndim == 2 else P("data"),
+            *(specs[n] for n in names),
+        )
+        mapped = jax.shard_map(
+            local, mesh=mesh_of(AxisType.Auto), in_specs=in_specs, out_specs=P(), check_vma=check_vma
+        )
+        return mapped(x, labels, *arrays)
+
+    def whole(x, *arrays):
+        return jaxce.cross_entropy(x, labels, **dict(zip(names, arrays, strict=True)), **rest)
+
+    moving = (0, 1) if "class_weights" in names else (0,)
+    arguments = (X, *(options[n] for n in names))
+    got = jax.jit(jax.value_and_grad(sharded, moving))(*arguments)
+    chex.assert_trees_all_close(got, jax.value_and_grad(whole, moving)(*arguments), rtol=2e-5, atol=1e-6)
+    forward = jax.jit(jax.jacfwd(sharded))(*arguments)
+    chex.assert_trees_all_close(forward, got[1][0], rtol=2e-5, atol=1e-6)
+
+
+def test_the_gradient_inside_shard_map():
+    def local(x, y):
+        return jax.grad(
+            lambda x: jaxce.cross_entropy(x, y, class_axis_name="model", reduction=jaxce.Mean(axis_name="data"))
+        )(x)
+
+    spec = P("data", "model")
+    got = jax.jit(jax.shard_map(local, mesh=mesh_of(AxisType.Auto), in_specs=(spec, P("data")), out_specs=spec))(X, IDS)
+    np.testing.assert_allclose(got, jax.grad(jaxce.cross_entropy)(X, IDS), rtol=2e-5, atol=1e-6)
+
+
+def test_padded_classes_and_an_id_on_each_shard():
+    """Seven classes over two shards: the eighth is padding with logit -inf, and its id is outside."""
+    padded = X.copy()
+    padded[:, 7] = -np.inf
+    ids = np.arange(N) % 7
+
+    def local(x, y):
+        return jaxce.cross_entropy(x, y, class_axis_name="model", reduction="none")
+
+    mapped = jax.jit(
+        jax.shard_map(local, mesh=mesh_of(AxisType.Auto), in_specs=(P("data", "model"), P("data")), out_specs=P("data"))
+    )
+    want = jaxce.cross_entropy(X[:, :7], ids, reduction="none")
+    np.testing.assert_allclose(mapped(padded, ids), want, rtol=2e-6)
+    bad = mapped(X, np.where(ids == 3, 8, ids))
+    np.testing.assert_array_equal(np.isnan(bad), ids == 3)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy", "binary_cross_entropy"])
+def test_a_mean_over_shards_with_unequal_padding(loss):
+    """The mean of the shards' means is another number; numerator and divisor travel together."""
+    call = getattr(jaxce, loss)
+    x = jax.nn.sigmoid(X) if loss == "binary_cross_entropy" else X
+    labels = PROBS if "binary" in loss else IDS
+    keep = np.arange(N) < 9
+    keep = np.broadcast_to(keep[:, None], (N, C)) if "binary" in loss else keep
+
+    def over_shards(reduction, finish):
+        def local(x, y, keep):
+            return finish(call(x, y, where=keep, reduction=reduction))
+
+        spec = P(("data", "model"))
+        return jax.jit(jax.shard_map(local, mesh=mesh_of(AxisType.Auto), in_specs=(spec, spec, spec), out_specs=P()))
+
+    want = call(x, labels, where=keep)
+    axes = ("data", "model")
+    whole = over_shards(jaxce.Mean(axis_name=axes), lambda v: v)
+    total = over_shards("total", lambda t: t.psum(axes).mean())
+    wrong = over_shards("mean", lambda v: jax.lax.pmean(v, axes))
+    np.testing.assert_allclose(whole(x, labels, keep), want, rtol=2e-6)
+    np.testing.assert_allclose(total(x, labels, keep), want, rtol=2e-6)
+    assert abs(wrong(x, labels, keep) - want) > 0.05
+    slopes = jax.grad(lambda x: whole(x, labels, keep))(jnp.asarray(x))
+    np.testing.assert_allclose(slopes, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
