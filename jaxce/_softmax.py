@@ -55,7 +55,7 @@ def cross_entropy(
     Example:
         >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
         >>> print(f"{cross_entropy(logits, jnp.array([0, 2]), label_smoothing=0.1):.3f}")
-        0.943
+        0.927
 
     Source:
         Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.108, with eq. 4.104 put in.

@@ -1,0 +1,96 @@
+"""What XLA makes of the losses on one CPU device, as JSON: `python compiled.py`.
+
+A process of its own, because the test session runs on eight devices.
+"""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+
+import jaxce
+
+LOGITS = {"narrow": (4096, 1000), "wide": (1024, 50257), "image": (8, 21, 128, 128)}
+
+
+def shapes(name, dtype, kind):
+    logits = jax.ShapeDtypeStruct(LOGITS[name], dtype)
+    axis = 1 if name == "image" else -1
+    examples = tuple(n for d, n in enumerate(logits.shape) if d != axis % logits.ndim)
+    labels = jax.ShapeDtypeStruct(examples, jnp.int32) if kind == "ids" else logits
+    return logits, labels, jax.ShapeDtypeStruct((logits.shape[axis],), jnp.float32)
+
+
+def loss(name, options):
+    axis = 1 if name == "image" else -1
+    weighted = "weights" in options
+
+    def call(x, y, w):
+        given = {"class_weights": w} if weighted else {}
+        given |= {"ignore_index": 7} if "ignored" in options else {}
+        given |= {"label_smoothing": 0.1} if "smoothing" in options else {}
+        given |= {"z_loss": 1e-4} if "z_loss" in options else {}
+        return jaxce.cross_entropy(x, y, axis=axis, **given)
+
+    return call
+
+
+def temporary(function, arguments):
+    """Temporary memory of the compiled program, in percent of the logits."""
+    compiled = jax.jit(function).lower(*arguments).compile()
+    logits = arguments[0]
+    return 100 * compiled.memory_analysis().temp_size_in_bytes / (logits.size * logits.dtype.itemsize)
+
+
+def memory():
+    cases = [
+        ("wide", jnp.bfloat16, "ids", ""),
+        ("wide", jnp.float16, "ids", ""),
+        ("wide", jnp.bfloat16, "ids", "weights ignored smoothing z_loss"),
+        ("narrow", jnp.bfloat16, "ids", ""),
+        ("narrow", jnp.float32, "ids", ""),
+        ("narrow", jnp.float32, "ids", "weights ignored smoothing"),
+        ("narrow", jnp.float32, "probs", ""),
+        ("narrow", jnp.float32, "probs", "weights smoothing"),
+        ("image", jnp.float32, "ids", ""),
+    ]
+    for name, dtype, kind, options in cases:
+        arguments = shapes(name, dtype, kind)
+        function = jax.value_and_grad(loss(name, options))
+        yield f"{name} {jnp.dtype(dtype).name} {kind} {options}".strip(), temporary(function, arguments)
+
+
+def hand_written(x, y, w):
+    """What people write today, for scale."""
+    log_p = jax.nn.log_softmax(x)
+    target = 0.9 * jax.nn.one_hot(y, x.shape[-1]) + 0.1 / x.shape[-1]
+    weights = jnp.where(y == 7, 0.0, w[y])
+    return jnp.sum(-jnp.sum(target * log_p * w, -1) * (y != 7)) / jnp.sum(weights)
+
+
+def passes(options, grad):
+    """How often the compiled program reads the logits, and how many row reductions it has."""
+    arguments = [jax.ShapeDtypeStruct((300, 1000), jnp.float32), jax.ShapeDtypeStruct((300,), jnp.int32)]
+    arguments.append(jax.ShapeDtypeStruct((1000,), jnp.float32))
+    call = loss("narrow", options)
+    text = jax.jit(jax.value_and_grad(call) if grad else call).lower(*arguments).compile().as_text()
+    entry = text[text.index("ENTRY") :]
+    logits = re.search(r"%(\S+) = f32\[300,1000\]\S* parameter\(0\)", entry).group(1)
+    reads = len(re.findall(rf"\(.*%{re.escape(logits)}[,)]", entry))
+    return {"reads": reads, "reductions": len(re.findall(r"f32\[300\]\S* reduce\(", text))}
+
+
+if __name__ == "__main__":
+    assert jax.device_count() == 1
+    print(
+        json.dumps(
+            {
+                "memory": dict(memory()),
+                "hand-written": temporary(jax.value_and_grad(hand_written), shapes("narrow", jnp.float32, "ids")),
+                "forward": passes("", False),
+                "gradient": passes("", True),
+                "smoothing": passes("smoothing", False),
+            }
+        )
+    )

@@ -1,0 +1,82 @@
+"""What is shown runs: docstrings, README and docs, and the numbers they print are the numbers they show."""
+
+import contextlib
+import doctest
+import importlib
+import io
+import pathlib
+import re
+import tomllib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxce
+
+as_users_have_it = pytest.mark.usefixtures("lenient")
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = [f"jaxce.{path.stem}" for path in sorted((ROOT / "jaxce").glob("*.py")) if path.stem != "__init__"]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@pytest.fixture
+def lenient():
+    """Pages and docstrings run with JAX's own defaults for promotion."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@as_users_have_it
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    names = {name: getattr(jaxce, name) for name in jaxce.__all__} | {"jnp": jnp, "jaxce": jaxce}
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        failed, _ = doctest.testmod(importlib.import_module(module), extraglobs=names)
+    assert not failed, output.getvalue()
+
+
+def test_every_public_name_has_an_example():
+    for name in jaxce.__all__:
+        assert ">>>" in getattr(jaxce, name).__doc__, name
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@as_users_have_it
+@each_page
+def test_the_code_of_a_page_runs_and_prints_what_it_shows(page):
+    """A comment `# -> text` holds what the line prints; blocks of a page share their names."""
+    names: dict = {}
+    for code in blocks(page, "python"):
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            exec(compile(code, page.name, "exec"), names)
+        shown = re.findall(r"# -> (.*)$", code, re.MULTILINE)
+        assert output.getvalue().splitlines() == shown
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_has_its_two_commands_and_python_soon():
+    text = (ROOT / "README.md").read_text()
+    assert 'python -m pip install ".[examples]" && python examples/digits.py' in text
+    assert 'python -m pip install ".[test]" && python -m pytest' in text
+    assert text[: text.index("```python")].count("\n") < 15
+
+
+def test_the_changelog_knows_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_tables_of_the_readme_name_every_public_name():
+    text = (ROOT / "README.md").read_text()
+    for name in jaxce.__all__:
+        assert f"`{name}" in text, name

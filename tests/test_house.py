@@ -1,0 +1,122 @@
+"""The house rules that a machine can read: floors, sizes, docstrings, one public list, nothing suppressed."""
+
+import ast
+import inspect
+import pathlib
+import re
+
+import pytest
+
+import jaxce
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "jaxce"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = [
+    {"_types", "_arithmetic"},
+    {"_inputs", "_classes"},
+    {"_labels", "_log_normalizer", "reductions", "_class_weights"},
+    {"_softmax", "_sigmoid"},
+    {"__init__"},
+]
+FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
+
+MOST_LINES, LONGEST_FILE, LONGEST_BODY = 2500, 420, 40
+
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+
+
+def test_every_module_has_a_floor():
+    assert {path.stem for path in MODULES} == set(FLOOR)
+
+
+@each_module
+def test_imports_only_point_down(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("jaxce")):
+            module = (node.module or "").removeprefix("jaxce").removeprefix(".")
+            assert module, f"{path.stem} imports the package itself"
+            assert FLOOR[module] < FLOOR[path.stem], f"{path.stem} imports {module}"
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("jaxce") for alias in node.names)
+
+
+@each_module
+def test_sizes(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            if body:
+                length = (body[-1].end_lineno or 0) - body[0].lineno + 1
+                assert length <= LONGEST_BODY, f"{node.name}: {length} lines"
+
+
+def test_the_whole_is_small():
+    assert sum(len(path.read_text().splitlines()) for path in MODULES) <= MOST_LINES
+
+
+def test_only_the_door_raises():
+    for path in MODULES:
+        raising = any(isinstance(node, ast.Raise | ast.Assert) for node in ast.walk(ast.parse(path.read_text())))
+        assert raising == (path.stem == "_inputs"), path.stem
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for folder in ("jaxce", "tests", "examples", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))],
+    ids=lambda path: path.name,
+)
+def test_nothing_is_suppressed_and_nothing_is_left_to_do(path):
+    words = (
+        "type: ignore",
+        "no" + "qa",
+        "pyright:",
+        "mypy:",
+        "fmt: off",
+        "TO" + "DO",
+        "FIX" + "ME",
+        "__future__ import",
+    )
+    found = [word for word in words if word in path.read_text() and path != pathlib.Path(__file__)]
+    assert not found
+
+
+PUBLIC = [getattr(jaxce, name) for name in jaxce.__all__]
+
+
+def test_the_public_list_is_written_once_and_sorted():
+    assert sorted(jaxce.__all__) == jaxce.__all__
+    exported = {name for name in vars(jaxce) if not name.startswith("_") and not inspect.ismodule(getattr(jaxce, name))}
+    assert exported == set(jaxce.__all__)
+
+
+@pytest.mark.parametrize("function", [f for f in PUBLIC if inspect.isfunction(f)], ids=lambda f: f.__name__)
+def test_docstrings_are_whole(function):
+    text = inspect.getdoc(function)
+    summary = text.splitlines()[0]
+    assert "``" in summary, "the summary has the formula"
+    sections = re.findall(r"^(Args|Returns|Raises|Example|Source):$", text, re.MULTILINE)
+    assert sections == ["Args", "Returns", "Raises", "Example", "Source"]
+    arguments = text[text.index("Args:") : text.index("Returns:")]
+    documented = re.findall(r"^    (\w+): ", arguments, re.MULTILINE)
+    assert documented == list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("kind", [c for c in PUBLIC if inspect.isclass(c)], ids=lambda c: c.__name__)
+def test_classes_document_their_fields(kind):
+    text = inspect.getdoc(kind)
+    documented = re.findall(r"^    (\w+): ", text[text.index("Args:") :], re.MULTILINE)
+    assert documented == list(inspect.signature(kind).parameters)
+    assert "Example:" in text
+
+
+def test_options_have_one_order_everywhere():
+    """Every function lists the shared keywords in the order of the widest one."""
+    order = list(inspect.signature(jaxce.cross_entropy).parameters)
+    for function in PUBLIC:
+        if inspect.isfunction(function):
+            shared = [name for name in inspect.signature(function).parameters if name in order]
+            assert shared == sorted(shared, key=order.index), function.__name__
