@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
         q = dataclasses.replace(q, total=total, offset=offset)
     if isinstance(x.labels, Probs):
-        mass = over_shards(_mass(x.labels.probs, w, x.kept, axis=x.axis), name)
+        mass = over_shards(_mass(x.labels.probs, w, kept_rows(x.kept, x.labels.probs, x.axis), x.axis), name)
         q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
         return q, one if w is one else mass
     ids = x.labels.ids if name is None else x.labels.ids - here * lax.axis_index(name)
@@ -42,11 +43,18 @@ def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
     return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
 
 
-@partial(jax.jit, static_argnames="axis")
-def _mass(probs: Array, w: Array, kept: Array | None, *, axis: int) -> Array:
-    """``sum_c w_c p_c``, and 0 where masked."""
+def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
+    return jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis)
 
-    def reduce(p: Array, kept: Array | None) -> tuple[Array]:
-        return (jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis),)
 
-    return by_rows(reduce, probs, kept_rows(kept, probs, axis), axis=axis)[0]
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+@partial(jax.jit, static_argnums=3)
+def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
+    """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
+    return by_rows(lambda p, kept: (_weighed(p, w, kept, axis),), p, kept, axis=axis)[0]
+
+
+@_mass.defjvp
+def _mass_jvp(axis: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    slope: Array = jax.jvp(partial(_weighed, axis=axis), primals, tangents)[1]
+    return _mass(*primals, axis), slope

@@ -473,8 +473,9 @@ def test_a_traced_hyperparameter_is_the_number(case, kind):
         np.testing.assert_allclose(traced, sample.call(), **LOSS)
 
 
-@rows
+@pytest.mark.parametrize("kind", ["ids", "probs"])
 @pytest.mark.parametrize("options", ["plain", "everything"])
+@softmax_rows
 def test_slabs_are_the_whole(case, kind, options, slabs):
     for shape, axis in (((40, 5), -1), ((3, 7, 33, 2), 1), ((6, 34), 0)):
         sample = draw(case, kind, everything(case, kind) if options == "everything" else (), shape, axis)
@@ -483,9 +484,10 @@ def test_slabs_are_the_whole(case, kind, options, slabs):
             rounded = np.asarray(x.astype(jnp.float32), float)
             got = jax.jit(lambda x, s=sample: s.call(x=x))(x)
             np.testing.assert_allclose(got, sample.expected(x=rounded), **LOSS)
-        with jax.enable_x64(True):
-            want = slope_of(sample, dtype=jnp.float64)
-        np.testing.assert_allclose(slope_of(sample), want, **SLOPE)
+        for name in sample.moving:
+            with jax.enable_x64(True):
+                want = slope_of(sample, name, dtype=jnp.float64)
+            np.testing.assert_allclose(slope_of(sample, name), want, **SLOPE, err_msg=name)
 
 
 def test_slabs_are_taken(slabs):

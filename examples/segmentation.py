@@ -1,0 +1,183 @@
+"""Semantic segmentation of scattered handwritten digits: one class per pixel, and pixels that do not count.
+
+    python -m pip install ".[examples]" && python examples/segmentation.py
+
+Each canvas holds scikit-learn's digits on an empty background. A pixel's class is the digit whose ink covers it, or the
+background. Faint ink and the pixels beside it are neither: they carry the id 255, which ``ignore_index`` leaves out of
+the loss. Nine in ten of the others are background, so class weights make the digits count as much. A small U-Net learns
+from logits ``[batch, height, width, classes]``. At the end the same loss is spelled in two more ways, channel first and
+as the loss of one pixel under ``jax.vmap``, and a picture shows what the network sees.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy.ndimage import binary_dilation
+from sklearn.datasets import load_digits
+from sklearn.metrics import jaccard_score
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+import jaxce
+
+BACKGROUND = 10
+CLASSES = 11
+IGNORED = 255
+COLORS = {
+    "0": "#e6194b",
+    "1": "#f58231",
+    "2": "#c9a400",
+    "3": "#8cc63f",
+    "4": "#1a9850",
+    "5": "#17becf",
+    "6": "#1f77b4",
+    "7": "#5e3c99",
+    "8": "#d64fd0",
+    "9": "#8c564b",
+    "background": "#ffffff",
+    "ignored": "#dcdcdc",
+}
+
+
+class UNet(nnx.Module):
+    """Three scales, halved and doubled, from ``[batch, height, width]`` to ``[batch, height, width, 11]``."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.fine = nnx.Conv(1, 16, (3, 3), rngs=rngs)
+        self.middle = nnx.Conv(16, 32, (3, 3), strides=2, rngs=rngs)
+        self.coarse = nnx.Conv(32, 64, (3, 3), strides=2, rngs=rngs)
+        self.context = nnx.Conv(64, 64, (3, 3), rngs=rngs)
+        self.to_middle = nnx.Conv(64 + 32, 32, (3, 3), rngs=rngs)
+        self.to_fine = nnx.Conv(32 + 16, 32, (3, 3), rngs=rngs)
+        self.classes = nnx.Conv(32, CLASSES, (1, 1), rngs=rngs)
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        fine = nnx.relu(self.fine(images[..., None]))
+        middle = nnx.relu(self.middle(fine))
+        coarse = nnx.relu(self.context(nnx.relu(self.coarse(middle))))
+        middle = nnx.relu(self.to_middle(jnp.concatenate([doubled(coarse), middle], axis=-1)))
+        fine = nnx.relu(self.to_fine(jnp.concatenate([doubled(middle), fine], axis=-1)))
+        return self.classes(fine)
+
+
+def doubled(images: jax.Array) -> jax.Array:
+    """Every pixel twice in each direction."""
+    return images.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def scatter(
+    rng: np.random.Generator, digits: np.ndarray, ids: np.ndarray, canvases: int
+) -> tuple[jax.Array, jax.Array]:
+    """Canvases of 48 x 48 pixels with about eight random digits each, and one label per pixel."""
+    images = np.zeros((canvases, 48, 48), np.float32)
+    labels = np.full(images.shape, BACKGROUND, np.uint8)
+    # Digits never overlap: each lies somewhere in its own cell of a grid, of which half the cells stay empty.
+    for canvas, row, column in np.argwhere(rng.random((canvases, 4, 4)) < 0.5):
+        top, left = 12 * row + rng.integers(5), 12 * column + rng.integers(5)
+        place = canvas, slice(top, top + 8), slice(left, left + 8)
+        chosen = rng.integers(len(digits))
+        images[place] = digits[chosen]
+        labels[place][digits[chosen] >= 0.5] = ids[chosen]
+    near_ink = binary_dilation(images > 0, np.ones((1, 3, 3)))
+    labels[near_ink & (labels == BACKGROUND)] = IGNORED
+    return jnp.asarray(images), jnp.asarray(labels)
+
+
+def whole(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """The loss of ``[batch, height, width, classes]`` at once."""
+    return jaxce.cross_entropy(logits, labels, class_weights=weights, ignore_index=IGNORED)
+
+
+def channel_first(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """The loss of ``[batch, classes, height, width]``."""
+    logits = jnp.moveaxis(logits, -1, 1)
+    return jaxce.cross_entropy(logits, labels, axis=1, class_weights=weights, ignore_index=IGNORED)
+
+
+def pixel_by_pixel(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """The loss of one pixel, mapped over all of them. Totals add up where means do not; the mean is taken once."""
+
+    def pixel(logits: jax.Array, label: jax.Array) -> jaxce.Total:
+        return jaxce.cross_entropy(logits, label, class_weights=weights, ignore_index=IGNORED, reduction="total")
+
+    totals = jax.vmap(jax.vmap(jax.vmap(pixel)))(logits, labels)
+    return jax.tree.map(jnp.sum, totals).mean()
+
+
+@nnx.jit
+def train_step(
+    model: UNet, optimizer: nnx.Optimizer[UNet], images: jax.Array, labels: jax.Array, weights: jax.Array
+) -> None:
+    """One step of the optimizer on one batch."""
+    optimizer.update(model, nnx.grad(lambda model: whole(model(images), labels, weights))(model))
+
+
+def save_picture(path: Path, images: jax.Array, labels: jax.Array, predicted: jax.Array) -> None:
+    """Input, truth and prediction side by side, one row per canvas."""
+    figure = Figure(figsize=(8, 2.65 * len(images) + 0.8), layout="constrained")
+    rows = figure.subplots(len(images), 3)
+    style = {"cmap": ListedColormap(list(COLORS.values())), "vmin": 0, "vmax": CLASSES}
+    for row, image, truth, guess in zip(rows, images, labels, predicted, strict=True):
+        row[0].imshow(image, cmap="gray_r")
+        row[1].imshow(jnp.where(truth == IGNORED, CLASSES, truth), **style)
+        # Nothing ever told the network what to say where the truth is ignored.
+        row[2].imshow(jnp.where(truth == IGNORED, CLASSES, guess), **style)
+    for axes, title in zip(rows[0], ("input", "truth", "prediction where it counts"), strict=True):
+        axes.set_title(title)
+    for axes in rows.flat:
+        axes.set(xticks=[], yticks=[])
+    patches = [Patch(facecolor=color, edgecolor="#999999", label=name) for name, color in COLORS.items()]
+    figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=800, help="training steps (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of data, network and batches (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default="segmentation.png", help="the picture (default: %(default)s)")
+    args = parser.parse_args()
+
+    digits = load_digits()
+    train_digits, test_digits, train_ids, test_ids = train_test_split(
+        digits.images / 16, digits.target, test_size=1 / 3, stratify=digits.target, random_state=args.seed
+    )
+    rng = np.random.default_rng(args.seed)
+    _, sampled_labels = scatter(rng, train_digits, train_ids, canvases=64)
+    weights = jaxce.balanced_class_weights(sampled_labels, CLASSES, ignore_index=IGNORED)
+
+    model = UNet(nnx.Rngs(args.seed))
+    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(3e-3, args.steps)), wrt=nnx.Param)
+    for _ in tqdm(range(args.steps), desc="training"):
+        train_step(model, optimizer, *scatter(rng, train_digits, train_ids, canvases=8), weights)
+
+    images, labels = scatter(rng, test_digits, test_ids, canvases=100)
+    logits = model(images)
+    predicted = jnp.argmax(logits, axis=-1)
+    scored = np.asarray(labels != IGNORED)
+    ious = jaccard_score(np.asarray(labels)[scored], np.asarray(predicted)[scored], labels=range(CLASSES), average=None)
+    print(f"\n{'class':<12}{'intersection over union':>25}")
+    for name, iou in zip([*range(10), "background", "mean"], [*ious, np.mean(ious)], strict=True):
+        print(f"{name!s:<12}{iou:>25.3f}")
+
+    loss, gradient = jax.value_and_grad(whole)(logits, labels, weights)
+    print(f"\n{'spelling of the loss':<24}{'value':>12}{'differs by':>14}{'gradient, relative':>22}")
+    for spelling in (whole, channel_first, pixel_by_pixel):
+        other_loss, other_gradient = jax.value_and_grad(spelling)(logits, labels, weights)
+        gradient_error = jnp.max(abs(other_gradient - gradient)) / jnp.max(abs(gradient))
+        print(f"{spelling.__name__:<24}{other_loss:>12.8f}{abs(other_loss - loss):>14.1e}{gradient_error:>22.1e}")
+
+    save_picture(args.out, images[:3], labels[:3], predicted[:3])
+    print(f"\nInput, truth and prediction are in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
