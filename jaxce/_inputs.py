@@ -223,9 +223,7 @@ def _unless_certain(
 
 def _id_hint(value: int, classes: int) -> str:
     if classes == 1:
-        return (
-            "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
-        )
+        return "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
     if value < 0:
         return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
     return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."

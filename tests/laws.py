@@ -29,6 +29,11 @@ grid = pytest.mark.parametrize(
     [(c, k, o) for c, k in ROWS for o in option_sets(c, k)],
     ids=lambda v: getattr(v, "name", None) or ("+".join(v) or "plain" if isinstance(v, tuple) else v),
 )
+ends = pytest.mark.parametrize(
+    ("case", "kind", "options"),
+    [(c, k, o) for c, k in ROWS for o in ((), c.allowed(k))],
+    ids=lambda v: getattr(v, "name", None) or (("everything" if v else "plain") if isinstance(v, tuple) else v),
+)
 softmax_rows = pytest.mark.parametrize("case", [c for c in CASES if c.family == "softmax"], ids=lambda c: c.name)
 
 
@@ -46,6 +51,17 @@ def slope_of(sample, name="x", reduction="mean", dtype=jnp.float32, **changed):
         )
 
     return jax.jit(jax.grad(loss))(cast(sample.moving[name], dtype))
+
+
+def slopes_of(sample, dtype=jnp.float32):
+    """The gradients with respect to every argument that has one, by name."""
+    arrays = {name: cast(value, dtype) for name, value in sample.moving.items()}
+    return jax.jit(jax.grad(lambda arrays: sample.call(**arrays, dtype=dtype)))(arrays)
+
+
+def assert_same_slopes(got, want):
+    for name in want:
+        np.testing.assert_allclose(got[name], want[name], **SLOPE, err_msg=name)
 
 
 def test_every_public_loss_has_a_row():
@@ -91,14 +107,12 @@ def test_every_gradient_is_the_reference_in_float64(case, kind, options, x64):
         np.testing.assert_allclose(got[name], want, rtol=1e-7, atol=1e-8, err_msg=name)
 
 
-@grid
+@ends
 def test_every_gradient_in_float32_is_the_one_in_float64(case, kind, options):
     sample = draw(case, kind, options)
-    for name in sample.moving:
-        got = slope_of(sample, name)
-        with jax.enable_x64(True):
-            want = slope_of(sample, name, dtype=jnp.float64)
-        np.testing.assert_allclose(got, want, **SLOPE, err_msg=name)
+    with jax.enable_x64(True):
+        want = slopes_of(sample, jnp.float64)
+    assert_same_slopes(slopes_of(sample), want)
 
 
 @rows
@@ -116,14 +130,15 @@ def test_float64_is_float64_throughout(case, kind, x64):
 def test_sixteen_bits_lose_only_their_own_rounding(case, kind, dtype):
     sample = draw(case, kind, everything(case, kind), shape=(6, 5))
     x = jnp.asarray(sample.x).astype(dtype)
-    loss = sample.call(x=x, reduction="none")
+    loss = jax.jit(lambda x: sample.call(x=x, reduction="none"))(x)
     assert loss.dtype == jnp.float32
     rounded = np.asarray(x.astype(jnp.float32), float)
     np.testing.assert_allclose(loss, sample.expected("none", x=rounded), **LOSS)
-    got = jax.grad(lambda x: sample.call(x=x, reduction="sum"))(x)
+    got = jax.jit(jax.grad(lambda x: sample.call(x=x, reduction="sum")))(x)
     assert got.dtype == dtype
     with jax.enable_x64(True):
-        want = jax.grad(lambda x: sample.call(x=x, reduction="sum", dtype=jnp.float64))(jnp.asarray(rounded))
+        slope = jax.jit(jax.grad(lambda x: sample.call(x=x, reduction="sum", dtype=jnp.float64)))
+        want = slope(jnp.asarray(rounded))
     want = np.asarray(want)
     ulp = 2.0 ** np.floor(np.log2(np.maximum(np.abs(want), float(jnp.finfo(dtype).tiny)))) * float(jnp.finfo(dtype).eps)
     assert np.max(np.abs(np.asarray(got.astype(jnp.float32), float) - want) / ulp) <= 0.6
@@ -140,7 +155,7 @@ def test_sixteen_bit_labels_count_as_they_are(case, kind):
     np.testing.assert_allclose(sample.call(labels=labels), sample.expected(labels=want), **LOSS)
 
 
-@grid
+@ends
 def test_jit_is_eager(case, kind, options):
     sample = draw(case, kind, options)
     for reduction in ("none", "mean"):
@@ -331,11 +346,10 @@ def test_what_is_masked_is_not_there(case, kind, value):
     dirty, keep = planted(clean, value)
     for reduction in ("none", "mean"):
         np.testing.assert_allclose(dirty.call(reduction=reduction), clean.call(reduction=reduction), **LOSS)
-    for name in clean.moving:
-        got, want = slope_of(dirty, name), slope_of(clean, name)
-        np.testing.assert_allclose(got, want, **SLOPE, err_msg=name)
-        if name in ("x", "labels"):
-            np.testing.assert_array_equal(got[~keep], 0.0)
+    slopes = slopes_of(dirty)
+    assert_same_slopes(slopes, slopes_of(clean))
+    for name in {"x", "labels"} & set(slopes):
+        np.testing.assert_array_equal(slopes[name][~keep], 0.0)
     tangent = jnp.where(keep, 1.0, jnp.nan)  # as a network gives it that made the planted value
     x = cast(dirty.x, jnp.float32)
     _, slope = jax.jvp(lambda x: dirty.call(x=x), (x,), (tangent,))
@@ -386,11 +400,17 @@ def test_microbatches_add_up(case, kind):
         options = {k: v[rows] if k in per_example else v for k, v in sample.options.items()}
         return type(sample)(case, sample.x[rows], sample.labels[rows], options, -1)
 
-    parts = [part(slice(0, 1)), part(slice(1, 4)), part(slice(4, 8))]
-    np.testing.assert_allclose(sum(p.call(reduction="total") for p in parts).mean(), sample.call(), **LOSS)
-    weight = sum(p.call(reduction="total").weight for p in parts)
-    slopes = [jax.grad(lambda x, p=p: p.call(x=x, reduction="total").loss)(cast(p.x, jnp.float32)) for p in parts]
-    np.testing.assert_allclose(jnp.concatenate(slopes) / weight, slope_of(sample), **SLOPE)
+    def total_and_slope(part):
+        def loss(x):
+            total = part.call(x=x, reduction="total")
+            return total.loss, total
+
+        return jax.jit(jax.grad(loss, has_aux=True))(cast(part.x, jnp.float32))
+
+    slopes, totals = zip(*[total_and_slope(part(slice(*ends))) for ends in ((0, 1), (1, 4), (4, 8))], strict=True)
+    total = sum(totals)
+    np.testing.assert_allclose(total.mean(), sample.call(), **LOSS)
+    np.testing.assert_allclose(jnp.concatenate(slopes) / total.weight, slope_of(sample), **SLOPE)
 
 
 @rows
@@ -484,10 +504,9 @@ def test_slabs_are_the_whole(case, kind, options, slabs):
             rounded = np.asarray(x.astype(jnp.float32), float)
             got = jax.jit(lambda x, s=sample: s.call(x=x))(x)
             np.testing.assert_allclose(got, sample.expected(x=rounded), **LOSS)
-        for name in sample.moving:
-            with jax.enable_x64(True):
-                want = slope_of(sample, name, dtype=jnp.float64)
-            np.testing.assert_allclose(slope_of(sample, name), want, **SLOPE, err_msg=name)
+        with jax.enable_x64(True):
+            want = slopes_of(sample, jnp.float64)
+        assert_same_slopes(slopes_of(sample), want)
 
 
 def test_slabs_are_taken(slabs):
