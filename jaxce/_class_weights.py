@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._classes import one_hot
 from jaxce._inputs import check_choice, open_ids
+from jaxce._mesh import is_explicit
 from jaxce._types import Hyperparameter
 
 
@@ -52,7 +54,10 @@ def balanced_class_weights(
     check_choice("scheme", scheme, ("inverse", "sqrt", "effective"))
     y, kept = open_ids(labels, num_classes, where, ignore_index, {"beta": (beta, 0, 1)})
     counted = jnp.broadcast_to(jnp.asarray(True if kept is None else kept), y.ids.shape).astype(jnp.int32)
-    counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
+    if is_explicit():  # which lets no scatter cross the shards of the labels
+        counts = jnp.sum(jnp.where(one_hot(y.ids, num_classes, -1), counted[..., None], 0), range(y.ids.ndim))
+    else:
+        counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
     present, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
     n, classes = (jnp.sum(count).astype(n_c.dtype) for count in (counts, present))
     weights = n / (jnp.maximum(classes, 1) * n_c)

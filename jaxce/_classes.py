@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._types import AxisName, Target
+from jaxce._mesh import is_explicit, is_one_cpu
+from jaxce._types import AxisName, Leaf, Shape, Target
 
 SMALLEST = 2**21
 """Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
@@ -33,8 +34,8 @@ def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array |
 
     def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
-        whole, start = lax.optimization_barrier(((x, *others), i * rows))
-        # Both slices are clamped alike at the end: the last slab may compute some rows again.
+        # The last slab reaches back to be whole, and computes some rows again.
+        whole, start = lax.optimization_barrier(((x, *others), jnp.minimum(i * rows, length - rows)))
         parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, cut), whole))
         return tuple(
             lax.dynamic_update_slice_in_dim(result, part, start, cut - (cut > axis))
@@ -56,17 +57,18 @@ def beside(per_example: Array, axis: int) -> Array:
     return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
 
 
-def example_shape(x: Array, axis: int) -> tuple[int, ...]:
+def example_shape(x: Leaf, axis: int) -> Shape:
     """The shape of ``x`` without its class axis."""
-    return x.shape[:axis] + x.shape[axis + 1 :]
+    shape: Shape = x.shape
+    return shape[:axis] + shape[axis + 1 :]
 
 
-def kept_rows(kept: Array | None, x: Array, axis: int) -> Array | None:
+def kept_rows(kept: Array | None, x: Leaf, axis: int) -> Array | None:
     """The mask with an entry for every row of ``x`` and a class axis of size 1; None when there is none."""
     return None if kept is None else jnp.expand_dims(jnp.broadcast_to(kept, example_shape(x, axis)), axis)
 
 
-def pick(x: Array, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
+def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
     """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
 
     Over ``class_axis_name`` the ids count from the first class of this shard, and each is picked where it lies.
@@ -107,10 +109,11 @@ def _slabs_help(x: Array) -> bool:
     """Whether ``x`` is large, on the one CPU device there is: over several, the partitioner must see it whole."""
     if any(not isinstance(n, int) for n in x.shape) or x.ndim < 2 or x.size < SMALLEST:
         return False
-    return jax.default_backend() == "cpu" and jax.device_count() == 1 and not jax.typeof(x).sharding.mesh.axis_names
+    return is_one_cpu()
 
 
-def _needs_masked_sum(x: Array, ids: Array, axis: int, shared: bool) -> bool:
+def _needs_masked_sum(x: Leaf, ids: Array, axis: int, shared: bool) -> bool:
     """Whether an explicit mesh splits what a gather would cross: the classes, or the ids that share one vector."""
     ids_split = any(part is not None for part in jax.typeof(ids).sharding.spec)
-    return jax.typeof(x).sharding.spec[axis] is not None or (shared and ids_split)
+    hidden = x.ndim == 1 and is_explicit()  # `vmap` may be mapping over a split axis
+    return jax.typeof(x).sharding.spec[axis] is not None or (shared and ids_split) or hidden

@@ -16,11 +16,23 @@ from jax.experimental import checkify
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._types import REDUCTION_NAMES, AxisName, Hyperparameter, Ids, OpenedSigmoid, OpenedSoftmax, Probs, Reduction
+from jaxce._mesh import is_explicit
+from jaxce._types import (
+    REDUCTION_NAMES,
+    AxisName,
+    Hyperparameter,
+    Ids,
+    Leaf,
+    OpenedSigmoid,
+    OpenedSoftmax,
+    Probs,
+    Reduction,
+    Shape,
+    Size,
+)
 
-Shape: TypeAlias = tuple[int, ...]
 AnyArray: TypeAlias = Array | np.ndarray
-Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float, float]]
+Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
 """Hyperparameters by name: the value, and the closed range it must lie in."""
 
 
@@ -42,24 +54,26 @@ def open_softmax(
     check_hyperparameters(ranges or {}, reduction)
     x = _floating(name, logits)
     axis = _class_axis(name, x.shape, axis)
+    if x.shape[axis] == 0:
+        raise ValueError(f"{name}: got shape {x.shape}, without classes along axis {axis}; expected at least one.")
     examples = x.shape[:axis] + x.shape[axis + 1 :]
     y = _label_array(name, labels, x.shape, axis)
     dtype = compute_dtype(x)
-    kept = _mask(where, examples)
+    keep = _mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
         read: Ids | Probs = Probs(_on_device(y))
     else:
-        shards = 1 if class_axis_name is None else jax.lax.axis_size(class_axis_name)
-        kept = without_ignored(y, ignore_index, kept)
-        read = read_ids(y, x.shape[axis] * shards, kept)
+        keep = without_ignored(y, ignore_index, keep)
+        read = read_ids(y, x.shape[axis] * _shards(class_axis_name), keep)
+    kept = None if keep is None else _on_device(keep)
     return OpenedSoftmax(
         logits=x,
         axis=axis,
         labels=read,
         kept=kept,
         class_weights=_per_class("class_weights", class_weights, x.shape[axis], dtype),
-        sample_weights=_per_example("sample_weights", sample_weights, examples, dtype),
+        sample_weights=_per_example("sample_weights", sample_weights, examples, kept, dtype),
         class_axis_name=class_axis_name,
     )
 
@@ -84,7 +98,8 @@ def open_sigmoid(
     axis = _class_axis(name, x.shape, axis) if x.ndim else 0
     y = _answer_array(name, labels, x.shape)
     dtype = compute_dtype(x)
-    kept = _mask(where, x.shape)
+    keep = _mask(where, x.shape)
+    kept = None if keep is None else _on_device(keep)
 
     classes = x.shape[axis : axis + 1]
     return OpenedSigmoid(
@@ -93,7 +108,7 @@ def open_sigmoid(
         kept=kept,
         labels=_answers(hide(_on_device(y), kept), dtype),
         class_weights=_per_class("class_weights", class_weights, classes, dtype),
-        sample_weights=_per_example("sample_weights", sample_weights, x.shape, dtype),
+        sample_weights=_per_example("sample_weights", sample_weights, x.shape, kept, dtype),
         pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
     )
 
@@ -104,8 +119,10 @@ def open_values(
     """Opens per-example values of any kind, with their weights and mask."""
     check_hyperparameters({}, reduction)
     x = _floating("values", values)
-    x = x.astype(compute_dtype(x))
-    return x, _per_example("weights", weights, x.shape, x.dtype), _mask(where, x.shape)
+    keep = _mask(where, x.shape)
+    kept = None if keep is None else _on_device(keep)
+    x = hide(x, kept).astype(compute_dtype(x))
+    return x, _per_example("weights", weights, x.shape, kept, x.dtype), kept
 
 
 def open_ids(
@@ -113,13 +130,15 @@ def open_ids(
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Opens class ids on their own, with their mask."""
     check_hyperparameters(ranges, "none")
+    if isinstance(classes, bool) or not hasattr(classes, "__index__"):
+        raise TypeError(f"num_classes: got {_kind(classes)}; expected one integer.")
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
     y = _array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    kept = without_ignored(y, ignore_index, _mask(where, y.shape))
-    return read_ids(y, classes, kept), kept
+    keep = without_ignored(y, ignore_index, _mask(where, y.shape))
+    return read_ids(y, classes, keep), None if keep is None else _on_device(keep)
 
 
 def compute_dtype(x: AnyArray) -> np.dtype[Any]:
@@ -127,23 +146,23 @@ def compute_dtype(x: AnyArray) -> np.dtype[Any]:
     return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
 
 
-def hide(x: Array, kept: Array | None, filler: float = 0.0) -> Array:
+def hide(x: Leaf, kept: Array | None, filler: float = 0.0) -> Leaf:
     """``x`` with ``filler`` where it is masked, so that nothing the mask covers is ever computed with."""
     return x if kept is None else jnp.where(kept, x, jnp.asarray(filler, x.dtype))
 
 
 def is_off(value: Hyperparameter) -> bool:
     """Whether a hyperparameter is the Python number 0, so that its terms need not be traced."""
-    return isinstance(value, int | float) and value == 0
+    return isinstance(value, int | float) and bool(value == 0)
 
 
-def read_ids(labels: AnyArray, classes: int, kept: Array | None) -> Ids:
+def read_ids(labels: AnyArray, classes: Size, kept: AnyArray | None) -> Ids:
     """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
 
     The comparison happens in the dtype the labels came in, so no id can wrap into the range.
     """
     readable = labels >= 0
-    if classes <= jnp.iinfo(labels.dtype).max:
+    if not isinstance(classes, int) or classes <= jnp.iinfo(labels.dtype).max:
         readable = readable & (labels < classes)
     xp = np if isinstance(labels, np.ndarray) else jnp
     ids = jnp.asarray(xp.where(readable, labels, xp.zeros((), labels.dtype)).astype(np.int32))
@@ -159,7 +178,7 @@ def read_ids(labels: AnyArray, classes: int, kept: Array | None) -> Ids:
     return Ids(ids, _unless_certain(readable, speech, labels, describe))
 
 
-def without_ignored(labels: AnyArray, ignore_index: int | None, kept: Array | None) -> Array | None:
+def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray | None) -> AnyArray | None:
     """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
     if ignore_index is None:
         return kept
@@ -172,7 +191,7 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, kept: Array | No
     bounds = jnp.iinfo(labels.dtype)
     if not bounds.min <= ignored <= bounds.max:
         return kept
-    present = jnp.asarray(labels != np.asarray(ignored, labels.dtype))
+    present: AnyArray = labels != np.asarray(ignored, labels.dtype)
     return present if kept is None else kept & present
 
 
@@ -191,13 +210,14 @@ def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..
 def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
     """Numbers must lie in their ranges, arrays must be scalars, and the reduction must be one."""
     for name, (value, low, high) in ranges.items():
-        if isinstance(value, int | float | np.generic):
+        if isinstance(value, int | float | np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
             if not low <= float(value) <= high:
                 raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
         elif _array(name, value).ndim:
             raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one number.")
     if isinstance(reduction, type):
-        raise TypeError(f"reduction: got the class {reduction.__name__}; write {reduction.__name__}().")
+        fix = '"total"' if reduction.__name__ == "Total" else f"{reduction.__name__}()"
+        raise TypeError(f"reduction: got the class {reduction.__name__}; write {fix}.")
     if reduction not in REDUCTION_NAMES and not callable(reduction):
         expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
         raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
@@ -209,19 +229,18 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
 
 
-def _unless_certain(
-    ok: AnyArray, speech: str, values: AnyArray, describe: Callable[[], str]
-) -> Bool[Array, "..."] | None:
+def _unless_certain(ok: Any, speech: str, values: AnyArray, describe: Callable[[], str]) -> Bool[Array, "..."] | None:
     """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
     if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
-        checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
+        if not is_explicit():  # where the batching of a check would sort what is sharded
+            checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
         return jnp.asarray(ok)
     if not np.all(np.asarray(ok)):
         raise ValueError(describe())
     return None
 
 
-def _id_hint(value: int, classes: int) -> str:
+def _id_hint(value: int, classes: Size) -> str:
     if classes == 1:
         return "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
     if value < 0:
@@ -261,9 +280,18 @@ def _class_axis(name: str, shape: Shape, axis: int) -> int:
         raise TypeError(f"axis: got {_kind(axis)}; expected one integer.")
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"axis: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
-    if shape[axis] == 0:
-        raise ValueError(f"{name}: got shape {shape}, which has no classes along axis={axis}; expected at least one.")
     return axis % len(shape)
+
+
+def _shards(class_axis_name: AxisName | None) -> int:
+    """The number of shards of the class axis."""
+    try:
+        return 1 if class_axis_name is None else int(jax.lax.axis_size(class_axis_name))
+    except (NameError, TypeError):
+        raise ValueError(
+            f"class_axis_name: got {class_axis_name!r}, which is no mesh axis here; expected one, or a tuple of some,"
+            " that the surrounding shard_map maps over."
+        ) from None
 
 
 def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyArray:
@@ -341,41 +369,45 @@ def _refuse_ignore_index(ignore_index: int | None) -> None:
         )
 
 
-def _mask(where: ArrayLike | None, examples: Shape) -> Bool[Array, "..."] | None:
+def _mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
+    """The mask, still in NumPy if it came so: what is at hand can be looked at under a trace too."""
     if where is None:
         return None
     mask = _array("where", where)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"where: got dtype {mask.dtype}; expected bool. Numeric weights go to sample_weights.")
     _check_example_shape("where", mask.shape, examples)
-    return jnp.asarray(mask)
+    return mask
 
 
-def _per_example(name: str, value: ArrayLike | None, examples: Shape, dtype: DTypeLike) -> Array | None:
+def _per_example(
+    name: str, value: ArrayLike | None, examples: Shape, kept: Array | None, dtype: DTypeLike
+) -> Array | None:
+    """Weights of the examples, 0 where masked."""
     if value is None:
         return None
-    weights = _weights(name, value, dtype)
+    weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    return weights
+    return hide(weights, kept).astype(dtype)
 
 
-def _per_class(name: str, value: ArrayLike | None, classes: int | Shape, dtype: DTypeLike) -> Array | None:
+def _per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
     """``[classes]`` weights; where ``classes`` is a shape, a scalar serves too."""
     if value is None:
         return None
-    weights = _weights(name, value, dtype)
-    shapes = [(classes,)] if isinstance(classes, int) else [(), classes]
+    weights = _weights(name, value)
+    shapes = {(), classes} if isinstance(classes, tuple) else {(classes,)}
     if weights.shape not in shapes:
-        expected = " or ".join(str(shape) for shape in shapes)
+        expected = " or ".join(str(shape) for shape in sorted(shapes))
         raise ValueError(f"{name}: got shape {weights.shape}; expected {expected}, one weight per class.")
-    return weights
+    return weights.astype(dtype)
 
 
-def _weights(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
+def _weights(name: str, value: ArrayLike, hint: str = "") -> Array:
     weights = _array(name, value)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or jnp.issubdtype(weights.dtype, jnp.integer)):
-        raise TypeError(f"{name}: got dtype {weights.dtype}; expected real numbers. A bool mask goes to where=.")
-    return jnp.asarray(weights).astype(dtype)
+        raise TypeError(f"{name}: got dtype {weights.dtype}; expected real numbers.{hint}")
+    return _on_device(weights)
 
 
 def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:

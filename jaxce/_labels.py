@@ -39,7 +39,8 @@ def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
     ids = x.labels.ids if name is None else x.labels.ids - here * lax.axis_index(name)
     weight = one if w is one else pick(w, ids, 0, name)
     hit = (1 - eps) * weight
-    hit = hit if x.labels.readable is None else jnp.where(x.labels.readable, hit, jnp.nan)
+    if x.labels.readable is not None:
+        hit *= jnp.where(x.labels.readable, one, jnp.nan)  # a product: NaN for the derivatives of its factors too
     return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
 
 

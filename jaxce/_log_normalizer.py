@@ -8,6 +8,7 @@ what a common offset leaves.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +19,16 @@ from jax.typing import DTypeLike
 from jaxce._arithmetic import times
 from jaxce._classes import beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
-from jaxce._types import AxisName, Examples, Target
+from jaxce._types import AxisName, Examples, Leaf, Target
 
 
 def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
-    """``sum_c q_c (log_z - x_c)`` and ``log_z``, per example in the computing dtype; 0 where masked."""
+    """``sum_c q_c (log_z - x_c)`` and ``log_z``, per example in the computing dtype; 0 where masked.
+
+    Both are NaN where the id cannot be read, so that nothing made of them is a plausible number.
+    """
     surprise, m, log_s = _surprise(x, target, True)
-    return surprise, m + log_s
+    return surprise, m + log_s + 0 * hide(target.total, target.kept)
 
 
 def surprise_of_log_probs(x: Array, target: Target) -> Examples:
@@ -35,7 +39,7 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 @partial(jax.jit, static_argnums=2)
-def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
+def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
 
@@ -61,14 +65,16 @@ def _surprise(x: Array, target: Target, normalize: bool) -> tuple[Examples, Exam
 
 
 def _surprise_jvp(
-    normalize: bool, primals: tuple[Array, Target], tangents: tuple[Array | SymbolicZero, Target]
+    normalize: bool, primals: tuple[Any, Target], tangents: tuple[Any, Target]
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
     x, target = primals
     surprise, m, log_s = _surprise(x, target, normalize)
     d_surprise, d_log_s = _along_target(x, target, tangents[1], m, log_s), jnp.zeros_like(log_s)
     if not isinstance(tangents[0], SymbolicZero):
-        d_logits, d_log_s = _along_logits(x, tangents[0], target, m, log_s, normalize)
+        d_logits, d_log_z = _along_logits(x, tangents[0], target, m, log_s, normalize)
         d_surprise += d_logits
+        d_log_s = d_log_z if normalize else d_log_s
+    # Any m serves as the offset, so it counts as a constant, and log_s has the whole derivative of log_z.
     return (surprise, m, log_s), (d_surprise, jnp.zeros_like(m), d_log_s)
 
 
@@ -78,7 +84,7 @@ _surprise.defjvp(_surprise_jvp, symbolic_zeros=True)
 @partial(jax.jit, static_argnums=5)
 @partial(jax.checkpoint, static_argnums=5, prevent_cse=False)
 def _along_logits(
-    x: Array, dx: Array, target: Target, m: Array, log_s: Array, normalize: bool
+    x: Leaf, dx: Leaf, target: Target, m: Array, log_s: Array, normalize: bool
 ) -> tuple[Examples, Examples]:
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
@@ -95,7 +101,7 @@ def _along_logits(
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
 
-def _along_target(x: Array, target: Target, tangent: Target, m: Array, log_s: Array) -> Examples:
+def _along_target(x: Leaf, target: Target, tangent: Target, m: Array, log_s: Array) -> Examples:
     """The derivative along those parts of the target that move; the surprise is linear in their products."""
     leaves, tree = jax.tree.flatten(target)
     tangents = jax.tree.leaves(tangent)
@@ -111,7 +117,7 @@ def _along_target(x: Array, target: Target, tangent: Target, m: Array, log_s: Ar
     return slope
 
 
-def _surprise_beside(x: Array, target: Target, m: Array, log_s: Array) -> Examples:
+def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Examples:
     """The surprise for a known ``m`` and ``log_s``, as a formula to differentiate along the target."""
     axis, name = target.axis, target.class_axis_name
     kept = kept_rows(target.kept, x, axis)

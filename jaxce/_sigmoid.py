@@ -1,5 +1,7 @@
 """Losses over independent yes-or-no questions: one label for each logit."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -33,7 +35,7 @@ def sigmoid_binary_cross_entropy(
 
     Args:
         logits: log-odds, floating, ``[...]``.
-        labels: answers in [0, 1], bool, integer or floating, exactly the shape of the logits; integers must be 0 or 1.
+        labels: answers from 0 to 1, bool, integer or floating, the shape of the logits; integers must be 0 or 1.
         axis: the axis along which ``pos_weight`` and ``class_weights`` lie.
         pos_weight: factor of the positive term, at least 0, a scalar or ``[classes]``.
         class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
@@ -68,7 +70,8 @@ def sigmoid_binary_cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    x, y = opened.logits, opened.labels * (1 - label_smoothing) + label_smoothing / 2
+    x, eps = opened.logits, jnp.asarray(label_smoothing, opened.labels.dtype)
+    y = opened.labels * (1 - eps) + eps / 2
     positive = y if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis) * y
     loss = times(1 - y, jax.nn.softplus(x)) + times(positive, jax.nn.softplus(-x))
     return _close_elements(opened, loss, reduction)
@@ -91,7 +94,7 @@ def binary_cross_entropy(
 
     Args:
         probs: probabilities in [0, 1], floating, ``[...]``.
-        labels: answers in [0, 1], bool, integer or floating, exactly the shape of the probabilities.
+        labels: answers from 0 to 1, bool, integer or floating, the shape of the probabilities; integers 0 or 1.
         axis: the axis along which ``class_weights`` lie.
         class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
         sample_weights: weight of each element, the rank of the probabilities; size-1 axes broadcast.
@@ -140,9 +143,7 @@ def _clamped_cross_entropy(p: Array, y: Array) -> Array:
     return -(y * jnp.maximum(jnp.log(p), -100) + (1 - y) * jnp.maximum(jnp.log1p(-p), -100))
 
 
-def _clamped_cross_entropy_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
-) -> tuple[Array, Array]:
+def _clamped_cross_entropy_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
     """PyTorch's derivatives: the slope bounded where the logarithm is clamped, the one along the labels not."""
     (p, y), (dp, dy) = primals, tangents
     slope = jnp.zeros_like(p)

@@ -2,8 +2,10 @@
 
 import math
 
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxce._arithmetic import times
 from jaxce._inputs import is_off, open_softmax
 from jaxce._labels import target
 from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
@@ -77,7 +79,7 @@ def cross_entropy(
     q, weight = target(x, label_smoothing)
     loss, log_z = surprise_of_logits(x.logits, q)
     if not is_off(z_loss):
-        loss += weight * z_loss * log_z**2
+        loss += times(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
     return close(x, loss, weight, reduction)
 
 

@@ -19,6 +19,9 @@ Reduced: TypeAlias = Any
 
 Hyperparameter: TypeAlias = float | int | Array
 AxisName: TypeAlias = str | tuple[str, ...]
+Size: TypeAlias = Any
+"""An integer, or a symbol under `jax.export`."""
+Shape: TypeAlias = tuple[Size, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,11 +72,15 @@ class OpenedSigmoid(Opened):
     pos_weight: Float[Array, "..."] | None
 
 
+Leaf: TypeAlias = Any
+"""An array; inside a derivative its tangent, or the sign that there is none."""
+
+
 class Hit(NamedTuple):
     """A weight on one class of each example."""
 
-    ids: Array
-    weight: Array
+    ids: Leaf
+    weight: Leaf
 
 
 @jax.tree_util.register_dataclass
@@ -85,11 +92,11 @@ class Target:
     ``[classes]``. What is None is not there.
     """
 
-    total: Array
-    scale: Array
-    kept: Array | None
+    total: Leaf
+    scale: Leaf
+    kept: Leaf | None
     hit: Hit | None = None
-    probs: Array | None = None
-    offset: Array | None = None
+    probs: Leaf | None = None
+    offset: Leaf | None = None
     axis: int = dataclasses.field(default=-1, metadata={"static": True})
     class_axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})

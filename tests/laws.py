@@ -418,7 +418,8 @@ def test_an_empty_batch_and_a_mask_of_everything(case, kind):
     empty = draw(case, kind, (), shape=(0, 5))
     full = draw(case, kind, (), shape=(3, 5))
     nothing = np.zeros(full.examples, bool)
-    for sample, changed in ((empty, {}), (full, {"where": nothing})):
+    flat = [draw(case, kind, (), shape) for shape in ((0,), (2, 0)) if case.family == "sigmoid"]
+    for sample, changed in ((empty, {}), (full, {"where": nothing}), *((s, {}) for s in flat)):
         assert sample.call(**changed) == 0
         assert np.isnan(sample.call(**changed, reduction=jaxce.Mean(empty=np.nan)))
         assert sample.call(**changed, reduction="sum") == 0
@@ -447,6 +448,10 @@ def test_an_id_outside_the_range_is_loud(case, bad):
         np.testing.assert_array_equal(np.isnan(values), [False, False, True, False])
         np.testing.assert_array_equal(np.isnan(slopes), np.isnan(values)[:, None] | np.zeros((4, 5), bool))
         assert np.isnan(jax.jit(lambda x, y: sample.call(x=x, labels=y))(x, y))
+    for name in set(case.options) & {"class_weights", "label_smoothing", "z_loss"}:
+        value = np.linspace(1, 2, 5) if name == "class_weights" else 0.5
+        along = jax.jit(jax.grad(lambda v, y, n=name: loss(x, y, **{n: v}).sum()))
+        assert np.isnan(along(jnp.asarray(value, jnp.float32), y)).any(), name
     allowed = jax.jit(lambda x, y: loss(x, y, ignore_index=bad))(x, y)
     assert np.isfinite(allowed).all()
     assert allowed[2] == 0
@@ -461,6 +466,46 @@ def test_checkify_names_an_id_outside_the_range(case):
     x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
     assert checked(x, y)[0].get() is None
     assert "outside [0, 5)" in checked(x, y.at[1].set(5))[0].get()
+
+
+@softmax_rows
+def test_labels_at_hand_are_looked_at_under_a_trace_of_the_logits(case):
+    sample = draw(case, "ids", shape=(4, 5))
+    sample.labels[2] = 9
+    keep = np.array([True, True, True, False])
+    for options in ({}, {"where": keep}, {"ignore_index": 1}):
+        with pytest.raises(ValueError, match="id 9"):
+            jax.jit(lambda x, o=options: sample.call(x=x, **o))(cast(sample.x, jnp.float32))
+
+
+@softmax_rows
+def test_export_with_symbolic_classes(case):
+    sample = draw(case, "ids", shape=(4, 5))
+    rows, classes = jax.export.symbolic_shape("rows, classes")
+    shapes = jax.ShapeDtypeStruct((rows, classes), jnp.float32), jax.ShapeDtypeStruct((rows,), jnp.int32)
+    exported = jax.export.export(jax.jit(lambda x, y: sample.call(x=x, labels=y)))(*shapes)
+    got = exported.call(cast(sample.x, jnp.float32), jnp.asarray(sample.labels, jnp.int32))
+    np.testing.assert_allclose(got, sample.call(), **LOSS)
+
+
+@rows
+def test_weights_may_be_nan_where_masked(case, kind):
+    sample = draw(case, kind, ("class_weights", "where", "sample_weights"), shape=(4, 5))
+    keep = sample.options["where"]
+    weights = np.broadcast_to(sample.options["sample_weights"], keep.shape)
+    dirty = type(sample)(
+        case, sample.x, sample.labels, sample.options | {"sample_weights": np.where(keep, weights, np.nan)}, -1
+    )
+    np.testing.assert_allclose(dirty.call(), sample.call(), **LOSS)
+    assert_same_slopes(slopes_of(dirty) | {"sample_weights": 0}, slopes_of(sample) | {"sample_weights": 0})
+
+
+@rows
+def test_numpy_numbers_do_not_widen_the_loss(case, kind, x64):
+    sample = draw(case, kind)
+    options = {name: np.float64(0.125) for name in ("label_smoothing", "z_loss") if name in case.options}
+    for reduction in ("mean", "none", jaxce.Mean(empty=np.float64(1))):
+        assert sample.call(reduction=reduction, **options).dtype == jnp.float32
 
 
 @rows
@@ -507,6 +552,12 @@ def test_slabs_are_the_whole(case, kind, options, slabs):
         with jax.enable_x64(True):
             want = slopes_of(sample, jnp.float64)
         assert_same_slopes(slopes_of(sample), want)
+
+
+def test_slabs_index_nothing_out_of_bounds(slabs):
+    sample = draw(CASES[0], "ids", shape=(41, 5))
+    checked = checkify.checkify(jax.jit(lambda x: sample.call(x=x)), errors=checkify.index_checks)
+    assert checked(cast(sample.x, jnp.float32))[0].get() is None
 
 
 def test_slabs_are_taken(slabs):

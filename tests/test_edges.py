@@ -109,6 +109,13 @@ def test_z_loss_is_the_square_of_the_log_normalizer():
     )
 
 
+def test_no_z_loss_of_an_infinite_square():
+    x = np.float32([1e25, 0.0])
+    assert ce(x, 0, z_loss=jnp.float32(0)) == 0
+    assert ce([x], [0], z_loss=1.0, class_weights=np.float32([0, 1])) == 0
+    assert ce(x, 0, z_loss=1.0) == INF
+
+
 def test_full_smoothing_and_full_ignoring():
     x = np.float32([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     uniform = np.full((2, 3), 1 / 3, np.float32)

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"_types", "_arithmetic"},
+    {"_types", "_arithmetic", "_mesh"},
     {"_inputs", "_classes"},
     {"_labels", "_log_normalizer", "reductions", "_class_weights"},
     {"_softmax", "_sigmoid"},

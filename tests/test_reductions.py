@@ -134,6 +134,14 @@ def test_a_mean_per_sequence_of_a_loss():
 
 def test_counts_beyond_24_bits_are_exact():
     """A mean over 2**25 ones divides by 2**25, not by where float32 stops counting."""
-    total = jax.eval_shape(lambda v: jaxce.reduce(v, reduction="total"), jax.ShapeDtypeStruct((2**25,), jnp.float32))
-    assert total.weight.dtype == jnp.float32
     assert jax.jit(lambda v: jaxce.reduce(v, reduction="total").weight)(np.zeros(2**25, np.float32)) == 2**25
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_masked_nan_under_debug_nans(dtype):
+    values, keep = jnp.asarray([1.0, np.nan], dtype), np.array([True, False])
+    with jax.debug_nans(True):
+        assert jaxce.reduce(values, where=keep) == 1
+        np.testing.assert_array_equal(
+            jax.grad(lambda v: jaxce.reduce(v, where=keep))(values), jnp.asarray([1, 0], dtype)
+        )

@@ -157,3 +157,63 @@ def test_a_mean_over_shards_with_unequal_padding(loss):
     assert abs(wrong(x, labels, keep) - want) > 0.05
     slopes = jax.grad(lambda x: whole(x, labels, keep))(jnp.asarray(x))
     np.testing.assert_allclose(slopes, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy"])
+@each_label
+def test_every_loss_of_a_sharded_batch(loss, labels, kind):
+    """Inside `shard_map`, under plain jit, and mapped over the sharded axis: value and gradient."""
+    if loss.startswith("sigmoid") and labels.ndim == 1:
+        labels = np.eye(C, dtype=int)[labels]
+    call = getattr(jaxce, loss)
+    want = jax.value_and_grad(call)(jnp.asarray(X), labels)
+    mesh, spec = mesh_of(kind), P("data")
+    mapped = jax.shard_map(
+        lambda x, y: call(x, y, reduction=jaxce.Mean(axis_name="data")), mesh=mesh, in_specs=(spec, spec), out_specs=P()
+    )
+    with jax.set_mesh(mesh):
+        x, y = (jax.device_put(array, NamedSharding(mesh, spec)) for array in (X, labels))
+        for function in (mapped, call, lambda x, y: jax.vmap(call)(x, y).mean()):
+            got = jax.jit(jax.value_and_grad(function))(x, y)
+            chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-6)
+
+
+def test_class_weights_under_vmap_on_an_explicit_mesh():
+    mesh = mesh_of(AxisType.Explicit)
+
+    def loss(x, y):
+        return jax.vmap(lambda x, y: jaxce.cross_entropy(x, y, class_weights=WEIGHTS, reduction="none"))(x, y)
+
+    with jax.set_mesh(mesh):
+        x, y = (jax.device_put(array, NamedSharding(mesh, P("data"))) for array in (X, IDS))
+        np.testing.assert_allclose(jax.device_get(loss(x, y)), jax.device_get(loss(X, IDS)), rtol=2e-6)
+
+
+def test_counting_sharded_labels():
+    mesh = mesh_of(AxisType.Explicit)
+    want = jaxce.balanced_class_weights(IDS, C)
+    with jax.set_mesh(mesh):
+        labels = jax.device_put(IDS, NamedSharding(mesh, P("data")))
+        np.testing.assert_allclose(jaxce.balanced_class_weights(labels, C), want)
+        np.testing.assert_allclose(jax.jit(lambda y: jaxce.balanced_class_weights(y, C))(labels), want)
+
+
+def test_slabs_stay_out_of_shard_map(slabs):
+    """On a mesh of one device, where arrays may vary that the loop does not know of."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    x = RNG.normal(size=(50, C)).astype(np.float32)
+    probs = RNG.dirichlet(np.ones(C), 50).astype(np.float32)
+    mapped = jax.shard_map(
+        lambda p: jaxce.cross_entropy(x, p, reduction=jaxce.Mean(axis_name="data")),
+        mesh=mesh,
+        in_specs=P("data"),
+        out_specs=P(),
+    )
+    np.testing.assert_allclose(jax.jit(mapped)(probs), jaxce.cross_entropy(x, probs), rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["model", ("data", "model")], ids=str)
+def test_a_class_axis_that_is_no_mesh_axis(name):
+    with pytest.raises(ValueError, match=r"class_axis_name: got .* no mesh axis here"):
+        jaxce.cross_entropy(X, IDS, class_axis_name=name)
