@@ -388,7 +388,8 @@ def _per_example(
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    return hide(weights, kept).astype(dtype)
+    shown: Array = hide(weights, kept).astype(dtype)
+    return shown
 
 
 def _per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:

@@ -128,7 +128,8 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
     if q is not None:
         surprise -= over_shards(jnp.sum(times(q, from_m), axis), name)
-    return hide(surprise, target.kept)
+    shown: Examples = hide(surprise, target.kept)
+    return shown
 
 
 def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Examples:
