@@ -4,21 +4,19 @@ Mistakes that shapes and dtypes show raise while tracing. Mistakes only values s
 under a trace they become NaN further on, and `checkify` names them.
 """
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental import checkify
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._mesh import is_explicit
 from jaxce._types import (
     REDUCTION_NAMES,
+    AnyArray,
     AxisName,
     Hyperparameter,
     Ids,
@@ -30,8 +28,8 @@ from jaxce._types import (
     Shape,
     Size,
 )
+from jaxce._values import read_answers, read_ids, without_ignored
 
-AnyArray: TypeAlias = Array | np.ndarray
 Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
 """Hyperparameters by name: the value, and the closed range it must lie in."""
 
@@ -106,7 +104,7 @@ def open_sigmoid(
         logits=hide(x, kept, filler).astype(dtype),
         axis=axis,
         kept=kept,
-        labels=_answers(hide(_on_device(y), kept), dtype),
+        labels=read_answers(hide(_on_device(y), kept), dtype),
         class_weights=_per_class("class_weights", class_weights, classes, dtype),
         sample_weights=_per_example("sample_weights", sample_weights, x.shape, kept, dtype),
         pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
@@ -156,57 +154,6 @@ def is_off(value: Hyperparameter) -> bool:
     return isinstance(value, int | float) and bool(value == 0)
 
 
-def read_ids(labels: AnyArray, classes: Size, kept: AnyArray | None) -> Ids:
-    """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
-
-    The comparison happens in the dtype the labels came in, so no id can wrap into the range.
-    """
-    readable = labels >= 0
-    if not isinstance(classes, int) or classes <= jnp.iinfo(labels.dtype).max:
-        readable = readable & (labels < classes)
-    xp = np if isinstance(labels, np.ndarray) else jnp
-    ids = jnp.asarray(xp.where(readable, labels, xp.zeros((), labels.dtype)).astype(np.int32))
-    if kept is not None:
-        readable = readable | ~kept
-
-    def describe() -> str:
-        position = tuple(int(i) for i in np.argwhere(~np.asarray(readable))[0])
-        text = f"labels: id {np.asarray(labels)[position]} at position {position} is outside [0, {classes})"
-        return f"{text}. {_id_hint(int(np.asarray(labels)[position]), classes)}"
-
-    speech = "labels: an id among {values} is outside " + f"[0, {classes})"
-    return Ids(ids, _unless_certain(readable, speech, labels, describe))
-
-
-def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray | None) -> AnyArray | None:
-    """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
-    if ignore_index is None:
-        return kept
-    if isinstance(ignore_index, bool):
-        raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
-    try:
-        ignored = operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(f"ignore_index: got {_kind(ignore_index)}; expected one integer id, or None.") from None
-    bounds = jnp.iinfo(labels.dtype)
-    if not bounds.min <= ignored <= bounds.max:
-        return kept
-    present: AnyArray = labels != np.asarray(ignored, labels.dtype)
-    return present if kept is None else kept & present
-
-
-def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """``x``, with NaN in value and gradient where it lies outside [0, 1]; raises when that can be seen."""
-    inside = ~((x < 0) | (x > 1))
-
-    def describe() -> str:
-        position = tuple(int(i) for i in np.argwhere(~np.asarray(inside))[0])
-        return f"{name}: got {np.asarray(x)[position]} at position {position}; expected values in [0, 1]."
-
-    unsure = _unless_certain(inside, name + ": a value among {values} is outside [0, 1]", x, describe)
-    return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
-
-
 def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
     """Numbers must lie in their ranges, arrays must be scalars, and the reduction must be one."""
     for name, (value, low, high) in ranges.items():
@@ -227,25 +174,6 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """The value must be one of a few names."""
     if value not in choices:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
-
-
-def _unless_certain(ok: Any, speech: str, values: AnyArray, describe: Callable[[], str]) -> Bool[Array, "..."] | None:
-    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
-    if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
-        if not is_explicit():  # where the batching of a check would sort what is sharded
-            checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
-        return jnp.asarray(ok)
-    if not np.all(np.asarray(ok)):
-        raise ValueError(describe())
-    return None
-
-
-def _id_hint(value: int, classes: Size) -> str:
-    if classes == 1:
-        return "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
-    if value < 0:
-        return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
-    return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
 
 
 def _kind(value: object) -> str:
@@ -344,21 +272,6 @@ def _answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
             hint = f" The sizes agree: labels.reshape({name}.shape) if the order does too."
         raise ValueError(f"labels: got shape {y.shape} for {name} of shape {shape}; expected the same shape.{hint}")
     return y
-
-
-def _answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
-    """Labels as numbers; NaN where an integer label is neither 0 nor 1."""
-    y = labels.astype(dtype)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        return y
-    binary = (labels == 0) | (labels == 1)
-
-    def describe() -> str:
-        position = tuple(int(i) for i in np.argwhere(~np.asarray(binary))[0])
-        return f"labels: got {np.asarray(labels)[position]} at position {position}; integer labels must be 0 or 1."
-
-    unsure = _unless_certain(binary, "labels: among {values} an integer label is neither 0 nor 1", labels, describe)
-    return y if unsure is None else jnp.where(unsure, y, jnp.nan)
 
 
 def _refuse_ignore_index(ignore_index: int | None) -> None:

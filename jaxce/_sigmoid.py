@@ -10,8 +10,9 @@ from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
 from jaxce._classes import along_axis
-from jaxce._inputs import open_sigmoid, require_unit_interval
+from jaxce._inputs import open_sigmoid
 from jaxce._types import Hyperparameter, Opened, Reduced, Reduction
+from jaxce._values import require_unit_interval
 from jaxce.reductions import close
 
 

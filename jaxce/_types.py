@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
@@ -19,6 +20,7 @@ Reduced: TypeAlias = Any
 
 Hyperparameter: TypeAlias = float | int | Array
 AxisName: TypeAlias = str | tuple[str, ...]
+AnyArray: TypeAlias = Array | np.ndarray
 Size: TypeAlias = Any
 """An integer, or a symbol under `jax.export`."""
 Shape: TypeAlias = tuple[Size, ...]

@@ -1,0 +1,106 @@
+"""What only the values of labels and probabilities can show: which ids, answers and probabilities can be read.
+
+A mistake raises when the values are at hand. Under a trace it becomes NaN, and `checkify` names it.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import checkify
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from jaxce._mesh import is_explicit
+from jaxce._types import AnyArray, Ids, Shape, Size
+
+
+def read_ids(labels: AnyArray, classes: Size, kept: AnyArray | None) -> Ids:
+    """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
+
+    The comparison happens in the dtype the labels came in, so no id can wrap into the range.
+    """
+    readable = labels >= 0
+    if not isinstance(classes, int) or classes <= jnp.iinfo(labels.dtype).max:
+        readable = readable & (labels < classes)
+    xp = np if isinstance(labels, np.ndarray) else jnp
+    ids = jnp.asarray(xp.where(readable, labels, xp.zeros((), labels.dtype)).astype(np.int32))
+    if kept is not None:
+        readable = readable | ~kept
+
+    def describe(value: Any, position: Shape) -> str:
+        hint = _id_hint(int(value), classes)
+        return f"labels: id {value} at position {position} is outside [0, {classes}). {hint}"
+
+    speech = "labels: an id among {values} is outside " + f"[0, {classes})"
+    return Ids(ids, _unless_certain(readable, labels, speech, describe))
+
+
+def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray | None) -> AnyArray | None:
+    """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
+    if ignore_index is None:
+        return kept
+    if isinstance(ignore_index, bool):
+        raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
+    try:
+        ignored = operator.index(ignore_index)
+    except TypeError:
+        kind = type(ignore_index).__name__
+        raise TypeError(f"ignore_index: got a {kind}; expected one integer id, or None.") from None
+    bounds = jnp.iinfo(labels.dtype)
+    if not bounds.min <= ignored <= bounds.max:
+        return kept
+    present: AnyArray = labels != np.asarray(ignored, labels.dtype)
+    return present if kept is None else kept & present
+
+
+def read_answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
+    """Labels as numbers; NaN where an integer label is neither 0 nor 1."""
+    y = labels.astype(dtype)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return y
+    binary = (labels == 0) | (labels == 1)
+
+    def describe(value: Any, position: Shape) -> str:
+        return f"labels: got {value} at position {position}; integer labels must be 0 or 1."
+
+    unsure = _unless_certain(binary, labels, "labels: among {values} an integer label is neither 0 nor 1", describe)
+    return y if unsure is None else jnp.where(unsure, y, jnp.nan)
+
+
+def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``x``, with NaN in value and gradient where it lies outside [0, 1]; raises when that can be seen."""
+    inside = ~((x < 0) | (x > 1))
+
+    def describe(value: Any, position: Shape) -> str:
+        return f"{name}: got {value} at position {position}; expected values in [0, 1]."
+
+    unsure = _unless_certain(inside, x, name + ": a value among {values} is outside [0, 1]", describe)
+    return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
+
+
+def _unless_certain(
+    ok: Any, values: AnyArray, speech: str, describe: Callable[[Any, Shape], str]
+) -> Bool[Array, "..."] | None:
+    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
+    if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
+        if not is_explicit():  # where the batching of a check would sort what is sharded
+            checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
+        return jnp.asarray(ok)
+    wrong = np.argwhere(~np.asarray(ok))
+    if len(wrong):
+        position = tuple(int(i) for i in wrong[0])
+        raise ValueError(describe(np.asarray(values)[position], position))
+    return None
+
+
+def _id_hint(value: int, classes: Size) -> str:
+    if classes == 1:
+        return "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
+    if value < 0:
+        return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
+    return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
