@@ -25,6 +25,9 @@ OPTIONS = {
     "weights": {"class_weights": WEIGHTS},
     "everything": {"class_weights": WEIGHTS, "label_smoothing": 0.1, "z_loss": 0.01, "where": KEEP},
 }
+MAPS_OVER_EXPLICIT_AXES = jax.__version_info__ >= (0, 10, 2)
+"""Before, JAX has no rule for a select whose condition alone is mapped over an axis that an explicit mesh splits."""
+
 each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 each_label = pytest.mark.parametrize("labels", [IDS, PROBS], ids=["ids", "probs"])
 
@@ -174,11 +177,15 @@ def test_every_loss_of_a_sharded_batch(loss, labels, kind):
     )
     with jax.set_mesh(mesh):
         x, y = (jax.device_put(array, NamedSharding(mesh, spec)) for array in (X, labels))
-        for function in (mapped, call, lambda x, y: jax.vmap(call)(x, y).mean()):
+        spellings = [mapped, call]
+        if kind == AxisType.Auto or MAPS_OVER_EXPLICIT_AXES:
+            spellings.append(lambda x, y: jax.vmap(call)(x, y).mean())
+        for function in spellings:
             got = jax.jit(jax.value_and_grad(function))(x, y)
             chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(not MAPS_OVER_EXPLICIT_AXES, reason="JAX itself maps no select over an explicitly sharded axis")
 def test_class_weights_under_vmap_on_an_explicit_mesh():
     mesh = mesh_of(AxisType.Explicit)
 
