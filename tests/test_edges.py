@@ -56,6 +56,10 @@ def test_a_class_of_weight_zero_counts_for_nothing_whatever_its_logit():
     np.testing.assert_array_equal(slope(x, ids, class_weights=weights)[0], 0)
 
 
+def test_a_certain_class_that_is_not_the_label_costs_infinity():
+    assert ce([INF, 0.0], 1) == INF
+
+
 def test_all_classes_impossible_is_no_distribution():
     assert np.isnan(ce([-INF, -INF], 0))
     assert ce([[-INF, -INF], [0.0, 0.0]], [0, 0], where=np.array([False, True])) == np.float32(math.log(2))
