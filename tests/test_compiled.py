@@ -8,11 +8,15 @@ import sys
 
 import pytest
 
+import jaxce
+
 
 @pytest.fixture(scope="module")
 def facts():
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
     script = pathlib.Path(__file__).parent / "compiled.py"
+    # The package that this session imported, not another that may be installed.
+    changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | changed
     run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)

@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 
+import jaxce
+
 
 def test_two_processes_agree_with_one():
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         port = str(listener.getsockname()[1])
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    path = {"PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | path
     command = [sys.executable, str(pathlib.Path(__file__).parent / "two_processes.py"), port]
     workers = [
         subprocess.Popen([*command, rank], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
