@@ -50,7 +50,7 @@ def open_softmax(
 ) -> OpenedSoftmax:
     """Opens a loss over exclusive classes: ids or probabilities along ``axis``."""
     check_hyperparameters(ranges or {}, reduction)
-    x = _floating(name, logits)
+    x = floating(name, logits)
     axis = _class_axis(name, x.shape, axis)
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: got shape {x.shape}, without classes along axis {axis}; expected at least one.")
@@ -60,11 +60,11 @@ def open_softmax(
     keep = _mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
-        read: Ids | Probs = Probs(_on_device(y))
+        read: Ids | Probs = Probs(on_device(y))
     else:
         keep = without_ignored(y, ignore_index, keep)
         read = read_ids(y, x.shape[axis] * _shards(class_axis_name), keep)
-    kept = None if keep is None else _on_device(keep)
+    kept = None if keep is None else on_device(keep)
     return OpenedSoftmax(
         logits=x,
         axis=axis,
@@ -92,19 +92,19 @@ def open_sigmoid(
 ) -> OpenedSigmoid:
     """Opens a loss over independent yes-or-no questions: one label for each logit, all in the computing dtype."""
     check_hyperparameters(ranges or {}, reduction)
-    x = _floating(name, logits)
+    x = floating(name, logits)
     axis = _class_axis(name, x.shape, axis) if x.ndim else 0
     y = _answer_array(name, labels, x.shape)
     dtype = compute_dtype(x)
     keep = _mask(where, x.shape)
-    kept = None if keep is None else _on_device(keep)
+    kept = None if keep is None else on_device(keep)
 
     classes = x.shape[axis : axis + 1]
     return OpenedSigmoid(
         logits=hide(x, kept, filler).astype(dtype),
         axis=axis,
         kept=kept,
-        labels=read_answers(hide(_on_device(y), kept), dtype),
+        labels=read_answers(hide(on_device(y), kept), dtype),
         class_weights=_per_class("class_weights", class_weights, classes, dtype),
         sample_weights=_per_example("sample_weights", sample_weights, x.shape, kept, dtype),
         pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
@@ -116,9 +116,9 @@ def open_values(
 ) -> tuple[Array, Array | None, Array | None]:
     """Opens per-example values of any kind, with their weights and mask."""
     check_hyperparameters({}, reduction)
-    x = _floating("values", values)
+    x = floating("values", values)
     keep = _mask(where, x.shape)
-    kept = None if keep is None else _on_device(keep)
+    kept = None if keep is None else on_device(keep)
     x = hide(x, kept).astype(compute_dtype(x))
     return x, _per_example("weights", weights, x.shape, kept, x.dtype), kept
 
@@ -132,11 +132,11 @@ def open_ids(
         raise TypeError(f"num_classes: got {_kind(classes)}; expected one integer.")
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
-    y = _array("labels", labels)
+    y = array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
     keep = without_ignored(y, ignore_index, _mask(where, y.shape))
-    return read_ids(y, classes, keep), None if keep is None else _on_device(keep)
+    return read_ids(y, classes, keep), None if keep is None else on_device(keep)
 
 
 def compute_dtype(x: AnyArray) -> np.dtype[Any]:
@@ -160,7 +160,7 @@ def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
         if isinstance(value, int | float | np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
             if not low <= float(value) <= high:
                 raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
-        elif _array(name, value).ndim:
+        elif array(name, value).ndim:
             raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one number.")
     if isinstance(reduction, type):
         fix = '"total"' if reduction.__name__ == "Total" else f"{reduction.__name__}()"
@@ -180,7 +180,7 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _array(name: str, value: ArrayLike) -> AnyArray:
+def array(name: str, value: ArrayLike) -> AnyArray:
     """The argument as an array, in the dtype it came in."""
     if isinstance(value, Array | np.ndarray):
         return value
@@ -191,16 +191,16 @@ def _array(name: str, value: ArrayLike) -> AnyArray:
     raise TypeError(f"{name}: got {_kind(value)}; expected an array. Wrap it in jnp.asarray(...).")
 
 
-def _on_device(x: AnyArray) -> Array:
+def on_device(x: AnyArray) -> Array:
     """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
     return x if isinstance(x, Array) else jnp.asarray(x)
 
 
-def _floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
-    x = _array(name, value)
+def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
+    x = array(name, value)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype. Use {name}.astype(jnp.float32).")
-    return _on_device(x)
+    return on_device(x)
 
 
 def _class_axis(name: str, shape: Shape, axis: int) -> int:
@@ -224,7 +224,7 @@ def _shards(class_axis_name: AxisName | None) -> int:
 
 def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyArray:
     """Labels of exclusive classes, with the shape their dtype asks for."""
-    y = _array("labels", labels)
+    y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
     where_from = f"{name} of shape {shape} with the class axis {axis}"
     if jnp.issubdtype(y.dtype, jnp.floating):
@@ -261,7 +261,7 @@ def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
 
 def _answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     """Labels of yes-or-no questions: exactly one for each logit."""
-    y = _array("labels", labels)
+    y = array("labels", labels)
     if not (y.dtype == jnp.bool_ or jnp.issubdtype(y.dtype, jnp.integer) or jnp.issubdtype(y.dtype, jnp.floating)):
         raise TypeError(f"labels: got dtype {y.dtype}; expected bool, integer or floating.")
     if y.shape != shape:
@@ -286,7 +286,7 @@ def _mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
     """The mask, still in NumPy if it came so: what is at hand can be looked at under a trace too."""
     if where is None:
         return None
-    mask = _array("where", where)
+    mask = array("where", where)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"where: got dtype {mask.dtype}; expected bool. Numeric weights go to sample_weights.")
     _check_example_shape("where", mask.shape, examples)
@@ -318,10 +318,10 @@ def _per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype:
 
 
 def _weights(name: str, value: ArrayLike, hint: str = "") -> Array:
-    weights = _array(name, value)
+    weights = array(name, value)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or jnp.issubdtype(weights.dtype, jnp.integer)):
         raise TypeError(f"{name}: got dtype {weights.dtype}; expected real numbers.{hint}")
-    return _on_device(weights)
+    return on_device(weights)
 
 
 def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:

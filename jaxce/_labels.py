@@ -1,6 +1,7 @@
 """The label side of a loss: what class ids or probabilities, class weights and smoothing ask of each class."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,12 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxce._arithmetic import times
 from jaxce._classes import along_axis, by_rows, kept_rows, over_shards, pick
 from jaxce._inputs import compute_dtype, hide, is_off
 from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
 
-def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
+def target(
+    x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0, product: Callable[[Array, Array], Array] = times
+) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
     ::
@@ -21,13 +25,13 @@ def target(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
         ids:            q_c = (1 - eps) w_y [c = y] + eps/C w_c        weight = w_y
         probabilities:  q_c = w_c ((1 - eps) p_c + eps/C)              weight = sum_c w_c p_c
 
-    Without class weights ``w`` is 1, and so is the weight.
+    Without class weights ``w`` is 1, and so is the weight. ``0 * inf`` is 0 with the default ``product``.
     """
     name, here = x.class_axis_name, x.logits.shape[x.axis]
     one = jnp.ones((), compute_dtype(x.logits))
     w = one if x.class_weights is None else x.class_weights
     eps = jnp.asarray(label_smoothing, one.dtype)
-    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, axis=x.axis, class_axis_name=name)
+    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, product, axis=x.axis, class_axis_name=name)
     if not is_off(label_smoothing):
         offset = eps / (here if name is None else here * lax.axis_size(name)) * w
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)

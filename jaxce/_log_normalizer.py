@@ -16,7 +16,6 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
-from jaxce._arithmetic import times
 from jaxce._classes import beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
 from jaxce._types import AxisName, Examples, Leaf, Target
@@ -48,19 +47,19 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         m = _offset(x, axis, name, dtype) if normalize else jnp.zeros((), dtype)
         from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
-        expected = () if q is None else (jnp.sum(times(q, from_m), axis),)
+        expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)
         return (m, jnp.sum(jnp.exp(from_m), axis), *expected) if normalize else expected
 
     sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), axis=axis)
     m = log_s = jnp.zeros(example_shape(x, axis), dtype)
     if normalize:
         m, log_s = sums[0], jnp.log(over_shards(sums[1], name))
-    surprise = times(target.total, log_s)
+    surprise = target.product(target.total, log_s)
     if target.probs is not None or target.offset is not None:
         surprise -= over_shards(sums[-1], name)
     if target.hit is not None:
         label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
-        surprise -= times(target.hit.weight, label - m)
+        surprise -= target.product(target.hit.weight, label - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
@@ -122,12 +121,12 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     axis, name = target.axis, target.class_axis_name
     kept = kept_rows(target.kept, x, axis)
     from_m = hide(x, kept).astype(m.dtype) - beside(m, axis)
-    surprise = times(target.total, log_s)
+    surprise = target.product(target.total, log_s)
     if target.hit is not None:
-        surprise -= times(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
+        surprise -= target.product(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
     q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
     if q is not None:
-        surprise -= over_shards(jnp.sum(times(q, from_m), axis), name)
+        surprise -= over_shards(jnp.sum(target.product(q, from_m), axis), name)
     shown: Examples = hide(surprise, target.kept)
     return shown
 

@@ -1,5 +1,6 @@
 """Losses over independent yes-or-no questions: one label for each logit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxce._arithmetic import times
 from jaxce._classes import along_axis
 from jaxce._inputs import open_sigmoid
 from jaxce._types import Hyperparameter, Opened, Reduced, Reduction
-from jaxce._values import require_unit_interval
+from jaxce._values import require
 from jaxce.reductions import close
 
 
@@ -74,7 +75,7 @@ def sigmoid_binary_cross_entropy(
     x, eps = opened.logits, jnp.asarray(label_smoothing, opened.labels.dtype)
     y = opened.labels * (1 - eps) + eps / 2
     positive = y if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis) * y
-    loss = times(1 - y, jax.nn.softplus(x)) + times(positive, jax.nn.softplus(-x))
+    loss = surprise_of_log_odds(x, 1 - y, positive)
     return _close_elements(opened, loss, reduction)
 
 
@@ -128,7 +129,9 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    loss = _clamped_cross_entropy(require_unit_interval("probs", opened.logits), opened.labels)
+    outside = (opened.logits < 0) | (opened.logits > 1)
+    p = require("probs", opened.logits, ~outside, "in [0, 1]")
+    loss = clamped_cross_entropy(p, opened.labels)
     return _close_elements(opened, loss, reduction)
 
 
@@ -139,20 +142,41 @@ def _close_elements(opened: Opened, loss: Array, reduction: Reduction) -> Reduce
     return close(opened, loss, 1.0, reduction)
 
 
+def surprise_of_log_odds(
+    x: Array, negative: Array, positive: Array, product: Callable[[Array, Array], Array] = times
+) -> Array:
+    """``negative softplus(x) + positive softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
+    return product(negative, jax.nn.softplus(x)) + product(positive, jax.nn.softplus(-x))
+
+
 @jax.custom_jvp
-def _clamped_cross_entropy(p: Array, y: Array) -> Array:
+def clamped_cross_entropy(p: Array, y: Array) -> Array:
+    """``-y log p - (1 - y) log(1 - p)`` with both logarithms clamped at -100, and PyTorch's derivatives."""
     return -(y * jnp.maximum(jnp.log(p), -100) + (1 - y) * jnp.maximum(jnp.log1p(-p), -100))
 
 
 def _clamped_cross_entropy_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
-    """PyTorch's derivatives: the slope bounded where the logarithm is clamped, the one along the labels not."""
+    """The slope is bounded where the logarithm is clamped, the one along the labels is not."""
     (p, y), (dp, dy) = primals, tangents
     slope = jnp.zeros_like(p)
     if not isinstance(dp, SymbolicZero):
-        slope += (p - y) / jnp.maximum(p * (1 - p), 1e-12) * dp
+        slope += _bounded_slope(p, y) * dp
     if not isinstance(dy, SymbolicZero):
         slope += (jnp.log1p(-p) - jnp.log(p)) * dy
-    return _clamped_cross_entropy(p, y), slope
+    return clamped_cross_entropy(p, y), slope
 
 
-_clamped_cross_entropy.defjvp(_clamped_cross_entropy_jvp, symbolic_zeros=True)
+clamped_cross_entropy.defjvp(_clamped_cross_entropy_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _bounded_slope(p: Array, y: Array) -> Array:
+    return (p - y) / jnp.maximum(p * (1 - p), 1e-12)
+
+
+@_bounded_slope.defjvp
+def _bounded_slope_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Bounded again, as PyTorch bounds it."""
+    (p, y), (dp, dy) = primals, tangents
+    curvature = (p * p - 2 * p * y + y) / ((p + 1e-12) * (1 - p + 1e-12)) ** 2
+    return _bounded_slope(p, y), curvature * dp - dy / jnp.maximum(p * (1 - p), 1e-12)

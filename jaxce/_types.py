@@ -91,12 +91,13 @@ class Target:
     """What the labels ask of the classes: ``q_c = hit.weight [c = hit.ids] + scale_c probs_c + offset_c``.
 
     ``total`` is the sum over the classes, NaN where the id cannot be read. ``scale`` and ``offset`` are scalars or
-    ``[classes]``. What is None is not there.
+    ``[classes]``. What is None is not there. ``product`` multiplies a ``q_c`` and a logarithm: it settles ``0 * inf``.
     """
 
     total: Leaf
     scale: Leaf
     kept: Leaf | None
+    product: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
     hit: Hit | None = None
     probs: Leaf | None = None
     offset: Leaf | None = None

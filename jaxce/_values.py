@@ -19,7 +19,13 @@ from jaxce._mesh import is_explicit
 from jaxce._types import AnyArray, Ids, Shape, Size
 
 
-def read_ids(labels: AnyArray, classes: Size, kept: AnyArray | None) -> Ids:
+def read_ids(
+    labels: AnyArray,
+    classes: Size,
+    kept: AnyArray | None,
+    name: str = "labels",
+    hint: Callable[[int, Size], str] | None = None,
+) -> Ids:
     """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
 
     The comparison happens in the dtype the labels came in, so no id can wrap into the range.
@@ -33,10 +39,10 @@ def read_ids(labels: AnyArray, classes: Size, kept: AnyArray | None) -> Ids:
         readable = readable | ~kept
 
     def describe(value: Any, position: Shape) -> str:
-        hint = _id_hint(int(value), classes)
-        return f"labels: id {value} at position {position} is outside [0, {classes}). {hint}"
+        fix = (hint or _id_hint)(int(value), classes)
+        return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
 
-    speech = "labels: an id among {values} is outside " + f"[0, {classes})"
+    speech = name + ": an id among {values} is outside " + f"[0, {classes})"
     return Ids(ids, _unless_certain(readable, labels, speech, describe))
 
 
@@ -72,14 +78,13 @@ def read_answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)
 
 
-def require_unit_interval(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """``x``, with NaN in value and gradient where it lies outside [0, 1]; raises when that can be seen."""
-    inside = ~((x < 0) | (x > 1))
+def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
+    """``x``, with NaN in value and gradient where it is not ``ok``; raises when that can be seen."""
 
     def describe(value: Any, position: Shape) -> str:
-        return f"{name}: got {value} at position {position}; expected values in [0, 1]."
+        return f"{name}: got {value} at position {position}; expected values {expected}."
 
-    unsure = _unless_certain(inside, x, name + ": a value among {values} is outside [0, 1]", describe)
+    unsure = _unless_certain(ok, x, name + ": a value among {values} is not " + expected, describe)
     return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
 
 

@@ -1,0 +1,455 @@
+"""The door of PyTorch's signatures: its rules for dtypes, shapes, ids and reductions. Nothing behind it raises."""
+
+import dataclasses
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Bool, Float
+
+from jaxce._inputs import array, check_choice, on_device
+from jaxce._types import AnyArray, Hyperparameter, Ids, OpenedSoftmax, Probs, Shape, Size
+from jaxce._values import read_ids, without_ignored
+
+Kinds: TypeAlias = tuple[Any, ...]
+FLOATING: Kinds = (jnp.floating,)
+REAL: Kinds = (jnp.floating, jnp.integer)
+REAL_OR_BOOL: Kinds = (jnp.floating, jnp.integer, jnp.bool_)
+
+NAMES = ("none", "mean", "sum")
+ENUM = (*NAMES, "elementwise_mean")
+"""The reductions of most functions, the last of them under its old name."""
+
+
+def open_reduction(
+    reduction: str,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    *,
+    names: tuple[str, ...] = ENUM,
+    stacklevel: int = 3,
+) -> str:
+    """The reduction by its name of today; the deprecated arguments override it."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, stacklevel=stacklevel + 1)
+    if reduction not in names:
+        raise ValueError(f"reduction: got {reduction!r}; expected one of {names}.")
+    if reduction == "elementwise_mean":
+        text = "reduction: got 'elementwise_mean', which is deprecated; write reduction='mean'."
+        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+        return "mean"
+    return reduction
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, *, stacklevel: int) -> str:
+    """What the deprecated arguments mean, with a warning."""
+    averaged = size_average is None or size_average
+    reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
+    text = f"size_average, reduce: both are deprecated; write reduction={reduction!r}."
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+    return reduction
+
+
+def open_elements(
+    result: tuple[str, ...] = (),
+    *,
+    weak: bool = False,
+    floating: bool = True,
+    **arguments: tuple[ArrayLike | None, Kinds],
+) -> tuple[list[Any], np.dtype[Any]]:
+    """The arguments in the dtype they are computed in, and the dtype of the result.
+
+    Each argument comes with the kinds of dtype that PyTorch takes there; None stays None. The result has the dtype to
+    which the arguments named promote, all by default, of which scalars are no part when ``weak``; one of them must be
+    ``floating``.
+    """
+    arrays = {name: of_kind(name, value, kinds) for name, (value, kinds) in arguments.items() if value is not None}
+    if floating and not any(jnp.issubdtype(x.dtype, jnp.floating) for x in arrays.values()):
+        name, x = next(iter(arrays.items()))
+        raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype, here or in another argument.")
+    opened = [arrays[name].astype(computing(*arrays.values())) if name in arrays else None for name in arguments]
+    return opened, promoted(*(x for name, x in arrays.items() if name in (result or arrays)), weak=weak)
+
+
+def computing(*arrays: Array) -> np.dtype[Any]:
+    """float32, or float64 where any of the arrays is that."""
+    return np.dtype(np.float64 if any(x.dtype == np.float64 for x in arrays) else np.float32)
+
+
+def promoted(*arrays: Array, weak: bool = False) -> np.dtype[Any]:
+    """The floating dtype to which PyTorch promotes; float32 where none is floating."""
+    counted = [x for x in arrays if x.ndim] if weak and any(x.ndim for x in arrays) else arrays
+    floats = {x.dtype for x in counted if jnp.issubdtype(x.dtype, jnp.floating)}
+    floats = floats or {x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
+    if len(floats) == 1:
+        return np.dtype(floats.pop())
+    return np.dtype(np.float64 if np.dtype(np.float64) in floats else np.float32)
+
+
+def of_kind(name: str, value: ArrayLike, kinds: Kinds) -> Array:
+    """The argument on the device, of one of some kinds of dtype."""
+    x = array(name, value)
+    if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
+        words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
+        raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.")
+    return on_device(x)
+
+
+def require_rank(name: str, x: Array, least: int) -> None:
+    """So many axes, or more."""
+    if x.ndim < least:
+        raise ValueError(f"{name}: got shape {x.shape}; expected at least {least} axis.")
+
+
+def require_same_shape(name: str, x: Array, shape: Shape) -> None:
+    """Nothing is broadcast here."""
+    if x.shape != shape:
+        raise ValueError(f"{name}: got shape {x.shape}; expected {shape}, the shape of input.")
+
+
+def require_same_dtype(name: str, x: ArrayLike, dtype: np.dtype[Any]) -> None:
+    """Nothing is promoted here."""
+    if (given := on_device(array(name, x)).dtype) != dtype:
+        raise TypeError(f"{name}: got dtype {given}; expected {dtype}, the dtype of input. Use {name}.astype({dtype}).")
+
+
+def broadcast(*, warn: int = 0, **arrays: Array) -> list[Array]:
+    """The arrays in their common shape; ``warn`` is the depth below the caller to be warned of differing ones."""
+    (first, x), *others = arrays.items()
+    shape = x.shape
+    for name, y in others:
+        if warn and y.shape != x.shape:
+            text = f"{name}: got shape {y.shape} for {first} of shape {x.shape}, which broadcasts: is it meant to?"
+            warnings.warn(text, UserWarning, stacklevel=warn)
+        try:
+            shape = np.broadcast_shapes(shape, y.shape)
+        except ValueError:
+            text = f"{name}: got shape {y.shape}; expected one that broadcasts with {shape}."
+            raise ValueError(text) from None
+    return [jnp.broadcast_to(y, shape) for y in arrays.values()]
+
+
+def broadcast_into(name: str, x: Array, shape: Shape) -> Array:
+    """The array in a given shape, which it may not make larger."""
+    if x.ndim > len(shape) or any(n not in (1, m) for n, m in zip(x.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: got shape {x.shape}; expected one that broadcasts to {shape}, the shape of input.")
+    return jnp.broadcast_to(x, shape)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedClasses(OpenedSoftmax):
+    """Logits with labels, opened by PyTorch's rules.
+
+    ``present`` is False where the label is ignored, None when none is. It hides values alone, so that a NaN in an
+    ignored row shows in the gradient, as it does in PyTorch.
+    """
+
+    present: Bool[Array, "..."] | None
+    dtype: np.dtype[Any]
+
+
+def open_classes(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, *, probabilities: bool
+) -> OpenedClasses:
+    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities."""
+    x = of_kind("input", input, FLOATING)
+    if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
+        raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
+    if ignore_index is None:
+        raise TypeError("ignore_index: got None; expected one integer, such as -100.")
+    axis = min(1, x.ndim - 1)
+    w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
+    if w is not None and w.shape != x.shape[axis : axis + 1]:
+        raise ValueError(f"weight: got shape {w.shape}; expected {x.shape[axis : axis + 1]}, one weight per class.")
+    y = array("target", target)
+    if probabilities and y.shape == x.shape:
+        probs = _probabilities(y, ignore_index)
+        read: Ids | Probs = Probs(probs)
+        present, dtype = None, promoted(x, probs, *(() if w is None else (w,)))
+    else:
+        if w is not None:
+            require_same_dtype("weight", w, x.dtype)
+        y = _ids_of_examples(y, x.shape, axis, probabilities)
+        present, dtype = without_ignored(y, ignore_index, None), x.dtype
+        read = read_ids(y, x.shape[axis], present, "target", _id_hint)
+    x = x.astype(dtype) if dtype == np.float64 else x
+    return OpenedClasses(
+        logits=x,
+        axis=axis,
+        labels=read,
+        kept=None,
+        present=None if present is None else on_device(present),
+        class_weights=None if w is None else w.astype(computing(x)),
+        sample_weights=None,
+        class_axis_name=None,
+        dtype=dtype,
+    )
+
+
+def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(
+            f"target: got dtype {y.dtype} in the shape of input, which means probabilities; expected a floating dtype."
+            " One-hot rows need target.astype(input.dtype), class ids no class axis."
+        )
+    without_ignored(np.zeros(1, np.int32), ignore_index, None)  # one integer, whatever it is
+    if ignore_index >= 0:
+        text = f"ignore_index: got {ignore_index} with probabilities; expected a negative one, which ignores nothing."
+        raise ValueError(text)
+    return on_device(y)
+
+
+def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) -> AnyArray:
+    examples = shape[:axis] + shape[axis + 1 :]
+    or_else = f", or probabilities of shape {shape}" if probabilities else ""
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        fix = "Class ids need target.astype(jnp.int32)."
+        raise TypeError(f"target: got dtype {y.dtype} of shape {y.shape}; expected class ids{or_else}. {fix}")
+    if len(shape) == 1 and y.shape == (1,):
+        return y.reshape(())
+    if y.shape != examples:
+        hint = " target[:, 0] drops the class axis." if y.shape == (*shape[:axis], 1, *shape[axis + 1 :]) else ""
+        raise ValueError(f"target: got class ids of shape {y.shape}; expected {examples}{or_else}.{hint}")
+    return y
+
+
+def _id_hint(value: int, classes: Size) -> str:
+    return f"To leave such examples out, pass ignore_index={value}."
+
+
+def open_smoothing(label_smoothing: Hyperparameter) -> Hyperparameter:
+    """At most 1; below 0 there is none, as in PyTorch."""
+    check_number("label_smoothing", label_smoothing, lambda eps: not eps > 1, "at most 1")
+    if isinstance(label_smoothing, Array | np.ndarray):
+        return jnp.where(label_smoothing > 0, label_smoothing, 0)
+    return label_smoothing if label_smoothing > 0 else 0.0
+
+
+def open_linear(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    linear_bias: ArrayLike | None,
+    weight: ArrayLike | None,
+    ignore_index: int | None,
+) -> tuple[Array, ArrayLike | None, int, np.dtype[Any]]:
+    """The logits of a linear layer and the class weights to compute with, the ignored id, the dtype of the loss."""
+    x, w = of_kind("input", input, FLOATING), of_kind("linear_weight", linear_weight, FLOATING)
+    b = None if linear_bias is None else of_kind("linear_bias", linear_bias, FLOATING)
+    require_same_dtype("linear_weight", w, x.dtype)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"input: got shape {x.shape}; expected [N, D] or [D].")
+    if w.ndim < 2 or w.shape[-1] != x.shape[-1] or (w.ndim > 2 and x.ndim == 1):
+        several = "" if x.ndim == 1 else f" or [C, ..., {x.shape[-1]}]"
+        raise ValueError(f"linear_weight: got shape {w.shape}; expected [C, {x.shape[-1]}]{several}.")
+    if b is not None:
+        require_same_dtype("linear_bias", b, x.dtype)
+        if b.shape != w.shape[:-1]:
+            raise ValueError(f"linear_bias: got shape {b.shape}; expected {w.shape[:-1]}.")
+    computed = computing(x)
+    logits = jnp.tensordot(x.astype(computed), w.astype(computed), (-1, -1))
+    logits = logits if b is None else logits + jnp.broadcast_to(b.astype(computed), logits.shape)
+    dtype, y = x.dtype, array("target", target)
+    class_weights = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
+    if y.shape == logits.shape:
+        if ignore_index is not None:
+            raise ValueError(f"ignore_index: got {ignore_index} with probabilities; expected None.")
+        dtype = promoted(x, on_device(y), *(() if class_weights is None else (class_weights,)))
+    elif class_weights is not None:
+        require_same_dtype("weight", class_weights, x.dtype)
+    class_weights = None if class_weights is None else class_weights.astype(computed)
+    return logits, class_weights, -100 if ignore_index is None else ignore_index, dtype
+
+
+def open_rows(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[Array, AnyArray, Array | None, np.dtype[Any]]:
+    """Scores as rows ``[N, C]``, whatever rank they came in, ids of any shape, class weights, and the loss's dtype."""
+    x, y = of_kind("input", input, FLOATING), array("target", target)
+    if x.ndim > 2 or 0 in x.shape[-1:]:
+        raise ValueError(f"input: got shape {x.shape}; expected [N, C] or [C] with at least one class.")
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"target: got dtype {y.dtype}; expected class ids of an integer dtype.")
+    rows = x.reshape(x.shape if x.ndim == 2 else (1, x.size))
+    w = None if weight is None else of_kind("weight", weight, FLOATING)
+    if w is not None and w.shape != rows.shape[1:]:
+        raise ValueError(f"weight: got shape {w.shape}; expected {rows.shape[1:]}, one weight per class.")
+    if w is not None:
+        require_same_dtype("weight", w, x.dtype)
+    computed = computing(x)
+    return rows.astype(computed), y, None if w is None else w.astype(computed), x.dtype
+
+
+def open_row_ids(x: Array, y: AnyArray) -> Ids:
+    """One class id for each row."""
+    if y.ndim > 1 or y.size != x.shape[0]:
+        raise ValueError(
+            f"target: got class ids of shape {y.shape}; expected ({x.shape[0]},), one for each row of input."
+        )
+    return read_ids(y.reshape(-1), x.shape[1], None, "target", lambda value, classes: "Ids start at 0.")
+
+
+def open_label_sets(x: Array, y: AnyArray, shape: Shape) -> tuple[Ids, Bool[Array, "n c"]]:
+    """For rows that came in some shape, the ids of their classes, and where such stand: up to the first -1."""
+    if y.shape != shape and (y.ndim > 1 or len(shape) > 1 or y.size != x.size):
+        raise ValueError(f"target: got shape {y.shape}; expected {shape}, the shape of input.")
+    y = y.reshape(x.shape)
+    ids = read_ids(y, x.shape[1], y != -1, "target", lambda value, classes: "-1 ends the list of a row.")
+    return ids, jnp.cumprod(on_device(y) >= 0, axis=1, dtype=np.int32) > 0
+
+
+def check_p(p: int) -> int:
+    """1 or 2."""
+    if p not in (1, 2):
+        raise ValueError(f"p: got {p!r}; expected 1 or 2.")
+    return int(p)
+
+
+def check_number(
+    name: str, value: Hyperparameter, ok: Callable[[Any], bool] = lambda value: True, expected: str = ""
+) -> None:
+    """A number, or an array of one; a number must be in its range."""
+    if isinstance(value, Array | np.ndarray):
+        if value.ndim:
+            raise ValueError(f"{name}: got shape {value.shape}; expected one number.")
+    elif not isinstance(value, int | float | np.generic):
+        raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
+    elif not ok(value):
+        raise ValueError(f"{name}: got {value}; expected a number {expected}.")
+
+
+def check_scalar(name: str, value: object) -> None:
+    """A Python number."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
+
+
+def check_arrays(values: Mapping[str, Any]) -> None:
+    """Arrays or None."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, Array | np.ndarray):
+            raise TypeError(f"{name}: got a {type(value).__name__}; expected an array or None. Use jnp.asarray(...).")
+
+
+def check_one_axis(name: str, value: ArrayLike | None) -> None:
+    """An array with one axis."""
+    if value is not None and array(name, value).ndim != 1:
+        raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one axis, [C].")
+
+
+def check_layer(loss: Mapping[str, Any]) -> tuple[int, ...]:
+    """The options of `LinearCrossEntropyLoss`; gives its further axes as a tuple."""
+    for name in ("in_features", "num_classes", "out_features"):
+        sizes = loss[name] if name == "out_features" else (loss[name],)
+        if not isinstance(sizes, tuple | list) or not all(isinstance(n, int) for n in sizes):
+            raise TypeError(f"{name}: got {loss[name]!r}; expected {'a tuple of integers' if sizes else 'an integer'}.")
+        if any(n < 0 for n in sizes):
+            raise ValueError(f"{name}: got {loss[name]!r}; expected no negative size.")
+    eps, weight, classes = loss["label_smoothing"], loss["weight"], loss["num_classes"]
+    check_number("label_smoothing", eps, lambda number: not (number < 0 or number > 1), "in [0, 1]")
+    if weight is not None and array("weight", weight).shape != (classes,):
+        raise ValueError(f"weight: got shape {jnp.shape(weight)}; expected ({classes},), one weight per class.")
+    if loss["device"] is not None:
+        raise ValueError(f"device: got {loss['device']!r}; expected None. Place the weights with jax.device_put.")
+    if loss["dtype"] is not None and not jnp.issubdtype(loss["dtype"], jnp.floating):
+        raise TypeError(f"dtype: got {loss['dtype']!r}; expected a floating dtype.")
+    return tuple(loss["out_features"])
+
+
+def check_linear(loss: Mapping[str, Any], linear_weight: ArrayLike, linear_bias: ArrayLike | None) -> None:
+    """The layer's weights, for the sizes that a `LinearCrossEntropyLoss` was made for."""
+    w = array("linear_weight", linear_weight)
+    shape = (loss["num_classes"], *loss["out_features"], loss["in_features"])
+    if w.shape != shape:
+        raise ValueError(f"linear_weight: got shape {w.shape}; expected {shape}.")
+    if loss["dtype"] is not None:
+        require_same_dtype("linear_weight", w, jnp.dtype(loss["dtype"]))
+    if (linear_bias is not None) != loss["bias"]:
+        came, expected = ("None", "an array") if linear_bias is None else ("an array", "None")
+        raise ValueError(f"linear_bias: got {came}; expected {expected}, as bias={loss['bias']}.")
+
+
+def open_variance(var: Array, shape: Shape) -> Array:
+    """Variances: one for each element, one for each row, or the same along one axis."""
+    if var.shape == shape:
+        return var
+    if var.shape == shape[:-1]:
+        return var[..., None]
+    if var.ndim != len(shape) or sum(v for n, v in zip(shape, var.shape, strict=True) if n != v) != 1:
+        expected = f"{shape}, {shape[:-1]}, or {shape} with one axis of size 1"
+        raise ValueError(f"var: got shape {var.shape}; expected {expected}.")
+    return var
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearCrossEntropyOptions:
+    """How PyTorch cuts the batch of ``linear_cross_entropy`` into chunks; it has no influence on the result.
+
+    Args:
+        allow_retain_graph: whether PyTorch may go backward twice.
+        batch_chunk_size: rows in a chunk.
+        chunking_method: ``"auto"``, ``"aspect_ratio"``, ``"aspect_ratio:N"`` or None.
+        acc_policy: ``"auto"``, ``"accurate"``, ``"balanced"`` or ``"compact"``.
+        acc_dtype: dtype to accumulate in.
+    """
+
+    allow_retain_graph: bool = False
+    batch_chunk_size: int | None = None
+    chunking_method: str | None = "auto"
+    acc_policy: str = "auto"
+    acc_dtype: DTypeLike | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("acc_policy", self.acc_policy, ("auto", "accurate", "balanced", "compact"))
+        if not re.fullmatch(r"auto|aspect_ratio(:0*[1-9]\d*)?", self.chunking_method or "auto"):
+            expected = "None, 'auto', 'aspect_ratio' or 'aspect_ratio:N'"
+            raise ValueError(f"chunking_method: got {self.chunking_method!r}; expected {expected}.")
+        size = self.batch_chunk_size
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise ValueError(f"batch_chunk_size: got {size!r}; expected a positive integer or None.")
+        if self.acc_dtype is not None and not jnp.issubdtype(self.acc_dtype, jnp.floating):
+            raise ValueError(f"acc_dtype: got {self.acc_dtype!r}; expected a floating dtype or None.")
+
+
+def open_dim(dim: int | None, ndim: int, name: str, stacklevel: int) -> int:
+    """The class dimension; left out, PyTorch guesses it from the rank."""
+    if dim is None:
+        dim = 0 if ndim in (0, 1, 3) else 1
+        text = f"{name}: got no dim, and takes {dim}; write dim={dim}."
+        warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"dim: got a {type(dim).__name__}; expected one integer.")
+    if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
+        raise ValueError(f"dim: got {dim}; expected one of the {ndim} dimensions of input.")
+    return dim
+
+
+def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
+    """Class ids with the number of classes, which -1 leaves to the largest id."""
+    y = array("input", input)
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"input: got dtype {y.dtype}; expected class ids of an integer dtype.")
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
+        raise TypeError(f"num_classes: got a {type(num_classes).__name__}; expected one integer.")
+    if num_classes == -1 and isinstance(y, jax.core.Tracer):
+        raise ValueError("num_classes: got -1 under a trace, where no id is at hand; expected their number.")
+    classes = int(np.max(y, initial=-1)) + 1 if num_classes == -1 else operator.index(num_classes)
+    if classes < 1:
+        raise ValueError(f"num_classes: got {num_classes} for ids of shape {y.shape}; expected at least 1.")
+    return read_ids(y, classes, None, "input", lambda value, classes: "Ids start at 0."), classes
+
+
+def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds = FLOATING) -> tuple[Array, np.dtype[Any]]:
+    """The input of an activation in the dtype it is computed in, and the dtype of the result."""
+    if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype: got {dtype}; expected a floating dtype.")
+    x = of_kind("input", input, kinds if dtype is None else REAL_OR_BOOL)
+    result = promoted(x) if dtype is None else jnp.dtype(dtype)
+    return x.astype(np.float64 if result == np.float64 else np.float32), result

@@ -1,0 +1,316 @@
+"""PyTorch's losses of classes and probabilities: its rules around the formulas of the core."""
+
+import operator
+import warnings
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxce._divergence import kl_term, kl_term_of_logs
+from jaxce._labels import target as coefficients
+from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
+from jaxce._sigmoid import clamped_cross_entropy, surprise_of_log_odds
+from jaxce._types import Hyperparameter
+from jaxce._values import require
+from jaxce.torch._arguments import (
+    ENUM,
+    FLOATING,
+    REAL,
+    REAL_OR_BOOL,
+    LinearCrossEntropyOptions,
+    broadcast,
+    broadcast_into,
+    open_classes,
+    open_elements,
+    open_linear,
+    open_reduction,
+    open_smoothing,
+    require_same_dtype,
+    require_same_shape,
+)
+from jaxce.torch._reductions import close, close_classes
+
+
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: Hyperparameter = 0.0,
+) -> Array:
+    """Softmax cross-entropy: ``w_y (log_z - x_y)`` for class ids, ``sum_c w_c p_c (log_z - x_c)`` for probabilities p.
+
+    A target of the shape of ``input`` holds probabilities, any other class ids. The mean divides by the sum of the
+    weights of the examples that count with ids, by the number of examples with probabilities.
+
+    Args:
+        input: logits, floating, ``[N, C, ...]``, or ``[C]`` without a batch.
+        target: class ids of any integer dtype ``[N, ...]``, or floating probabilities ``[N, C, ...]``.
+        weight: weight of each class, ``[C]``; with ids in the dtype of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        ignore_index: the id that does not count; with probabilities a negative one, which has no effect.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        label_smoothing: eps, at most 1, uniform over all classes; below 0 there is none.
+
+    Returns:
+        A scalar, or ``[N, ...]`` for ``"none"``; in the dtype of ``input``, or that promoted with the probabilities.
+
+    Raises:
+        TypeError: dtypes that PyTorch refuses, but for ids of any integer dtype.
+        ValueError: shapes that do not fit, ids outside the classes, an unknown reduction.
+
+    Example:
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> print(f"{F.cross_entropy(logits, jnp.array([0, -100])):.3f}")
+        0.170
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.cross_entropy``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    eps = open_smoothing(label_smoothing)
+    opened = open_classes(input, target, weight, ignore_index, probabilities=True)
+    q, weights = coefficients(opened, eps, operator.mul)
+    return close_classes(opened, surprise_of_logits(opened.logits, q)[0], weights, reduction)
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Negative log-likelihood of log-probabilities l: ``-w_y l_y``.
+
+    What ``cross_entropy`` is after ``log_softmax``. The mean divides by the sum of the weights of the examples that
+    count.
+
+    Args:
+        input: log-probabilities, floating, ``[N, C, ...]``, or ``[C]`` without a batch.
+        target: class ids of any integer dtype, ``[N, ...]``.
+        weight: weight of each class, ``[C]``, in the dtype of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        ignore_index: the id that does not count.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or ``[N, ...]`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: dtypes that PyTorch refuses, but for ids of any integer dtype.
+        ValueError: shapes that do not fit, ids outside the classes, an unknown reduction.
+
+    Example:
+        >>> log_probs = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]]))
+        >>> print(f"{F.nll_loss(log_probs, jnp.array([0, 2])):.3f}")
+        0.434
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.nll_loss``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    opened = open_classes(input, target, weight, ignore_index, probabilities=False)
+    q, weights = coefficients(opened, product=operator.mul)
+    return close_classes(opened, surprise_of_log_probs(opened.logits, q), weights, reduction)
+
+
+def linear_cross_entropy(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    *,
+    linear_bias: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    options: LinearCrossEntropyOptions | None = None,
+) -> Array:
+    """Softmax cross-entropy of a linear layer: ``cross_entropy(input @ linear_weight.T + linear_bias, target)``.
+
+    The last layer of a language model together with its loss. The logits are computed in float32 for 16-bit inputs.
+
+    Args:
+        input: features, floating, ``[N, D]``, or ``[D]`` without a batch.
+        linear_weight: ``[C, D]``, or ``[C, ..., D]`` for several targets per example, in the dtype of ``input``.
+        target: class ids of any integer dtype ``[N, ...]``, or floating probabilities ``[N, C, ...]``.
+        linear_bias: ``[C, ...]``, in the dtype of ``input``.
+        weight: weight of each class, ``[C]``; with ids in the dtype of ``input``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        ignore_index: the id that does not count, -100 by default; only with ids.
+        label_smoothing: eps, at most 1, uniform over all classes; below 0 there is none.
+        options: PyTorch's way of cutting the batch into chunks, which has no influence on the result.
+
+    Returns:
+        A scalar, or ``[N, ...]`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: dtypes that PyTorch refuses, but for ids of any integer dtype.
+        ValueError: shapes that do not fit, ids outside the classes, an ``ignore_index`` with probabilities.
+
+    Example:
+        >>> hidden, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> print(f"{F.linear_cross_entropy(hidden, kernel, jnp.array([2])):.3f}")
+        0.408
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.linear_cross_entropy``.
+    """
+    logits, w, ignored, dtype = open_linear(input, linear_weight, target, linear_bias, weight, ignore_index)
+    return cross_entropy(logits, target, w, None, ignored, None, reduction, label_smoothing).astype(dtype)
+
+
+def binary_cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Binary cross-entropy of probabilities p: ``-w (y log p + (1 - y) log(1 - p))``, the logarithms clamped at -100.
+
+    The weights do not enter the divisor of the mean, which is the number of elements.
+
+    Args:
+        input: probabilities in [0, 1], floating, any shape.
+        target: answers in [0, 1], the shape and dtype of ``input``.
+        weight: factors, real; broadcast to the shape of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or the shape of ``input`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: a target of another dtype.
+        ValueError: a target of another shape, values outside [0, 1], an unknown reduction.
+
+    Example:
+        >>> probs = jnp.array([0.8, 0.7, 0.1])
+        >>> print(f"{F.binary_cross_entropy(probs, jnp.array([1.0, 1.0, 0.0])):.3f}")
+        0.228
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.binary_cross_entropy``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    (p, y, w), dtype = open_elements(
+        ("input",), input=(input, FLOATING), target=(target, FLOATING), weight=(weight, REAL_OR_BOOL)
+    )
+    require_same_dtype("target", target, dtype)
+    require_same_shape("target", y, p.shape)
+    p, y = (require(n, x, (x >= 0) & (x <= 1), "in [0, 1]") for n, x in (("input", p), ("target", y)))
+    loss = clamped_cross_entropy(p, y)
+    return close(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
+
+
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: ArrayLike | None = None,
+) -> Array:
+    """Sigmoid cross-entropy of logits: ``w ((1 - y) softplus(x) + pos_weight y softplus(-x))``.
+
+    The weights do not enter the divisor of the mean, which is the number of elements.
+
+    Args:
+        input: log-odds, floating, any shape.
+        target: answers, floating, the shape of ``input``; usually in [0, 1], but nothing checks that.
+        weight: factors, real; broadcast to the shape of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        pos_weight: factors of the positive term, real; broadcast to the shape of ``input`` from the right.
+
+    Returns:
+        A scalar, or the shape of ``input`` for ``"none"``, in the dtype of ``target``.
+
+    Raises:
+        TypeError: a target that is not floating.
+        ValueError: a target of another shape, weights that do not broadcast, an unknown reduction.
+
+    Example:
+        >>> logits = jnp.array([2.0, -1.0, 0.5])
+        >>> print(f"{F.binary_cross_entropy_with_logits(logits, jnp.array([1.0, 0.0, 1.0])):.3f}")
+        0.305
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.binary_cross_entropy_with_logits``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    (x, y, w, pos_w), dtype = open_elements(
+        ("target",),
+        input=(input, FLOATING),
+        target=(target, FLOATING),
+        weight=(weight, REAL_OR_BOOL),
+        pos_weight=(pos_weight, REAL),
+    )
+    require_same_shape("target", y, x.shape)
+    positive = y if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape) * y
+    loss = surprise_of_log_odds(x, 1 - y, positive, operator.mul)
+    loss += jnp.where(x == -jnp.inf, jnp.asarray(jnp.nan, x.dtype), 0)  # PyTorch subtracts infinities there
+    return close(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
+
+
+def kl_div(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Array:
+    """Terms of the Kullback-Leibler divergence ``p (log p - log q)`` from the model's ``log q`` and the target ``p``.
+
+    The divergence per example is ``"batchmean"``. The default ``"mean"`` divides by the number of classes, too, and
+    warns, as PyTorch's does.
+
+    Args:
+        input: log-probabilities ``log q``, floating, any shape.
+        target: probabilities ``p``, or ``log p`` with ``log_target``; floating, broadcast with ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"batchmean"`` (the sum over the length of the first axis), ``"sum"`` or ``"none"``.
+        log_target: whether the target holds logarithms.
+
+    Returns:
+        A scalar, or the common shape for ``"none"``, in the dtype to which the two promote.
+
+    Raises:
+        TypeError: arguments that are not floating.
+        ValueError: shapes that do not broadcast, an unknown reduction.
+
+    Example:
+        >>> log_q, p = jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([[0.9, 0.1]])
+        >>> print(f"{F.kl_div(log_q, p, reduction='batchmean'):.3f}")
+        0.368
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.kl_div``.
+        Kullback and Leibler, "On Information and Sufficiency" (Annals of Mathematical Statistics 22, 1951), eq. 2.4.
+    """
+    per_row = reduction == "batchmean"
+    if reduction == "mean" and size_average is None and reduce is None:
+        text = "reduction: 'mean' divides by the number of elements, classes included; 'batchmean' by the batch size."
+        warnings.warn(text, UserWarning, stacklevel=2)
+    reduction = open_reduction("sum" if per_row else reduction, size_average, reduce, names=ENUM)
+    (log_q, p), dtype = open_elements(weak=True, input=(input, FLOATING), target=(target, FLOATING))
+    rows = log_q.shape[0] if per_row and log_q.ndim else 1
+    log_q, p = broadcast(input=log_q, target=p)
+    term = kl_term_of_logs(log_q, p) if log_target else kl_term(log_q, p)
+    return close(term / rows if per_row else term, reduction, dtype)

@@ -1,0 +1,252 @@
+"""PyTorch's losses of margins."""
+
+import operator
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxce._classes import one_hot, pick
+from jaxce._margins import hinge, multilabel_hinge, soft_margin
+from jaxce._sigmoid import surprise_of_log_odds
+from jaxce._types import Hyperparameter, Ids
+from jaxce.torch._arguments import (
+    FLOATING,
+    NAMES,
+    REAL,
+    REAL_OR_BOOL,
+    broadcast,
+    broadcast_into,
+    check_number,
+    check_p,
+    open_elements,
+    open_label_sets,
+    open_reduction,
+    open_row_ids,
+    open_rows,
+    require_rank,
+)
+from jaxce.torch._reductions import close, close_rows
+
+
+def soft_margin_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Logistic loss of answers 1 and -1: ``log(1 + exp(-y x))``.
+
+    Stable at every score, where PyTorch's overflows beyond the range of ``exp``.
+
+    Args:
+        input: scores, floating, any shape.
+        target: 1 or -1, any dtype; broadcast to the shape of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or the shape of ``input`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: an input that is not floating.
+        ValueError: a target that does not broadcast, an unknown reduction.
+
+    Example:
+        >>> print(f"{F.soft_margin_loss(jnp.array([2.0, -1.0]), jnp.array([1.0, 1.0])):.3f}")
+        0.720
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.soft_margin_loss``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
+    return close(soft_margin(x, broadcast_into("target", y, x.shape)), reduction, dtype)
+
+
+def multilabel_soft_margin_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Sigmoid cross-entropy, mean over the classes: ``1/C sum_c w_c (softplus(x_c) - y_c x_c)``.
+
+    ``binary_cross_entropy_with_logits`` with one value per example.
+
+    Args:
+        input: log-odds, floating, ``[..., C]``.
+        target: answers in [0, 1], real, ``[..., C]``.
+        weight: weight of each class, ``[C]``, or whatever broadcasts.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or ``[...]`` for ``"none"``, in the dtype to which the arguments promote.
+
+    Raises:
+        TypeError: an input that is not floating, a bool target.
+        ValueError: a scalar input, shapes that do not broadcast, an unknown reduction.
+
+    Example:
+        >>> print(f"{F.multilabel_soft_margin_loss(jnp.array([[2.0, -1.0]]), jnp.array([[1.0, 1.0]])):.3f}")
+        0.720
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.multilabel_soft_margin_loss``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
+    (x, y, w), dtype = open_elements(
+        weak=True, input=(input, FLOATING), target=(target, REAL), weight=(weight, REAL_OR_BOOL)
+    )
+    require_rank("input", x, 1)
+    axis, classes = x.ndim - 1, x.shape[-1]
+    x, y, w = broadcast(input=x, target=y, weight=jnp.ones((), x.dtype) if w is None else w)
+    loss = w * surprise_of_log_odds(x, 1 - y, y, operator.mul)
+    return close(jnp.sum(loss, axis) / classes, reduction, dtype)
+
+
+def multi_margin_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    p: int = 1,
+    margin: Hyperparameter = 1.0,
+    weight: ArrayLike | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Multi-class hinge: ``w_y/C sum_{c != y} max(0, margin - x_y + x_c)**p``.
+
+    Every wrong class is held at a margin from the right one. The mean divides by the number of examples, whatever their
+    weights.
+
+    Args:
+        input: scores, floating, ``[N, C]``, or ``[C]`` without a batch.
+        target: class ids of any integer dtype, ``[N]``.
+        p: 1 or 2.
+        margin: a number.
+        weight: weight of each class, ``[C]``, in the dtype of ``input``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or the shape of ``target`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: ids that are not integers, a weight of another dtype.
+        ValueError: shapes that do not fit, ids outside the classes, another ``p``, an unknown reduction.
+
+    Example:
+        >>> print(f"{F.multi_margin_loss(jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([3])):.3f}")
+        0.325
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.multi_margin_loss``.
+        Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999).
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    check_number("margin", margin)
+    x, y, w, dtype = open_rows(input, target, weight)
+    read = open_row_ids(x, y)
+    loss = hinge(x, read.ids, jnp.asarray(margin, x.dtype), check_p(p), axis=1)
+    loss = loss if w is None else pick(w, read.ids, 0) * loss
+    return close_rows(_only_readable(loss, read).reshape(y.shape), reduction, dtype)
+
+
+def multilabel_margin_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Multi-label hinge: ``1/C sum_{i in Y, j not in Y} max(0, 1 - (x_i - x_j))``.
+
+    Every class of an example is held at a margin of 1 from every other. The work grows with the square of the classes.
+
+    Args:
+        input: scores, floating, ``[N, C]``, or ``[C]`` without a batch.
+        target: for each example its class ids, then -1, then anything in [-1, C); any integer dtype, ``[N, C]``.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or ``[N]`` for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: ids that are not integers.
+        ValueError: shapes that do not fit, ids outside [-1, C), an unknown reduction.
+
+    Example:
+        >>> scores, ids = jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([[3, 0, -1, 1]])
+        >>> print(f"{F.multilabel_margin_loss(scores, ids):.3f}")
+        0.850
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.multilabel_margin_loss``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    x, y, _, dtype = open_rows(input, target)
+    read, listed = open_label_sets(x, y, jnp.shape(input))
+    named = jnp.sum(one_hot(read.ids, x.shape[1], -1) & listed[..., None], 1, dtype=x.dtype)
+    loss = _only_readable(multilabel_hinge(x, named), read)
+    return close_rows(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
+
+
+def hinge_embedding_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    margin: Hyperparameter = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """Hinge of distances: ``x`` where the target is 1, ``max(0, margin - x)`` where it is -1.
+
+    A target that is neither counts both terms, as in PyTorch.
+
+    Args:
+        input: distances, floating, any shape.
+        target: 1 or -1, any dtype; broadcast with ``input``.
+        margin: a number.
+        size_average: deprecated, as ``reduce`` is; together they override ``reduction``.
+        reduce: deprecated.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or the common shape for ``"none"``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: an input that is not floating.
+        ValueError: shapes that do not broadcast, an unknown reduction.
+
+    Example:
+        >>> print(f"{F.hinge_embedding_loss(jnp.array([0.2, 0.7]), jnp.array([1, -1])):.3f}")
+        0.250
+
+    Source:
+        PyTorch 2.13, ``torch.nn.functional.hinge_embedding_loss``.
+    """
+    reduction = open_reduction(reduction, size_average, reduce)
+    check_number("margin", margin)
+    (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
+    x, y = broadcast(input=x, target=y)
+    gap = jnp.asarray(margin, x.dtype) - x
+    missed = jnp.where(gap < 0, jnp.zeros((), x.dtype), gap)  # slope -1 at the margin, as in PyTorch
+    return close(jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0), reduction, dtype)
+
+
+def _only_readable(loss: Array, read: Ids) -> Array:
+    """The loss, NaN in value and gradient where an id cannot be read."""
+    if read.readable is None:
+        return loss
+    readable = read.readable if loss.ndim == read.readable.ndim else jnp.all(read.readable, -1)
+    return loss * jnp.where(readable, jnp.ones((), loss.dtype), jnp.nan)

@@ -1,0 +1,33 @@
+"""PyTorch's reductions: the mean of nothing is NaN, and the result has the dtype of the inputs."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxce._inputs import hide
+from jaxce._types import Probs
+from jaxce.torch._arguments import OpenedClasses
+
+
+def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:
+    """Ends a loss; the mean divides by the sum of the weights, or by the number of values."""
+    if reduction == "sum":
+        values = jnp.sum(values)
+    if reduction == "mean":
+        values = jnp.mean(values) if weights is None else jnp.sum(values) / jnp.sum(weights)
+    return values.astype(dtype)
+
+
+def close_rows(values: Array, reduction: str, dtype: np.dtype[Any]) -> Array:
+    """Ends a loss of rows, whose mean over no rows is 0 in PyTorch, unlike all its others."""
+    return close(values, "sum" if reduction == "mean" and 0 in values.shape else reduction, dtype)
+
+
+def close_classes(x: OpenedClasses, values: Array, weights: Array, reduction: str) -> Array:
+    """Ends a loss over classes: ids divide the mean by the weights of those that count, probabilities by all."""
+    if isinstance(x.labels, Probs):
+        return close(values, reduction, x.dtype)
+    weights = jnp.broadcast_to(weights, values.shape)
+    return close(hide(values, x.present), reduction, x.dtype, hide(weights, x.present))

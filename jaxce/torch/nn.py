@@ -1,0 +1,380 @@
+"""``torch.nn``'s losses as frozen dataclass pytrees: arrays are leaves, everything else is static.
+
+Each is its function in `functional`, which documents the options, with these given beforehand. They pass through
+``jit``, can be closed over and held by modules, and are hashed by their static part.
+"""
+
+import dataclasses
+from dataclasses import InitVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxce._types import Hyperparameter
+from jaxce.torch import functional
+from jaxce.torch._arguments import (
+    LinearCrossEntropyOptions,
+    check_arrays,
+    check_layer,
+    check_linear,
+    check_one_axis,
+    check_p,
+    check_scalar,
+    legacy_reduction,
+)
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "GaussianNLLLoss",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
+    "MSELoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+]
+
+T = TypeVar("T")
+LEAVES = ("weight", "pos_weight")
+"""The fields that hold arrays."""
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def _pytree(kind: type[T]) -> type[T]:
+    """A frozen dataclass that is a pytree, put together again without `__init__`, as its leaves are anything then."""
+    made: Any = dataclasses.dataclass(frozen=True, eq=False, repr=False)(kind)
+    names = [f.name for f in dataclasses.fields(made)]
+    leaves, static = [n for n in names if n in LEAVES], [n for n in names if n not in LEAVES]
+
+    def flatten(loss: Any) -> tuple[list[tuple[jax.tree_util.GetAttrKey, Any]], tuple[Any, ...]]:
+        keyed = [(jax.tree_util.GetAttrKey(name), getattr(loss, name)) for name in leaves]
+        return keyed, tuple(getattr(loss, name) for name in static)
+
+    def unflatten(values: tuple[Any, ...], children: Any) -> Any:
+        loss = object.__new__(made)
+        for name, value in (*zip(leaves, children, strict=True), *zip(static, values, strict=True)):
+            object.__setattr__(loss, name, value)
+        return loss
+
+    jax.tree_util.register_pytree_with_keys(made, flatten, unflatten)
+    return kind
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _Loss:
+    """What the losses share: the deprecated arguments, comparison and the text they print as."""
+
+    function: ClassVar[Any]
+
+    def __post_init__(self, *legacy: bool | None) -> None:
+        if any(flag is not None for flag in legacy):
+            object.__setattr__(self, "reduction", legacy_reduction(*legacy, stacklevel=4))
+        check_arrays({name: getattr(self, name, None) for name in LEAVES})
+
+    def _value(self, *inputs: ArrayLike) -> Array:
+        value: Array = type(self).function(*inputs, **vars(self))
+        return value
+
+    def _static(self) -> tuple[Any, ...]:
+        return (type(self), *(value for name, value in vars(self).items() if name not in LEAVES))
+
+    def __hash__(self) -> int:
+        return hash(self._static())
+
+    def __eq__(self, other: object) -> bool:
+        """The same static part and the same arrays: whoever keeps losses as keys must not take one for another."""
+        same = isinstance(other, _Loss) and self._static() == other._static()
+        return same and all(_is_same(vars(self)[n], vars(other)[n]) for n in LEAVES if n in vars(self))
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={_text(value)}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _PairLoss(_Loss):
+    """A loss of an input and a target."""
+
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array:
+        """The value of the function with these options."""
+        return self._value(input, target)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    if a is b or any(x is None or isinstance(x, jax.core.Tracer) for x in (a, b)):
+        return a is b
+    return np.shape(a) == np.shape(b) and a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def _text(value: Any) -> str:
+    """Arrays by dtype and shape, such as ``float32[3]``."""
+    if isinstance(value, Array | np.ndarray):
+        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    return repr(value)
+
+
+@_pytree
+class BCELoss(_PairLoss):
+    """Binary cross-entropy of probabilities: ``functional.binary_cross_entropy`` with its options."""
+
+    function = staticmethod(functional.binary_cross_entropy)
+
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class BCEWithLogitsLoss(_PairLoss):
+    """Sigmoid cross-entropy of logits: ``functional.binary_cross_entropy_with_logits`` with its options."""
+
+    function = staticmethod(functional.binary_cross_entropy_with_logits)
+
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    pos_weight: ArrayLike | None = None
+
+
+@_pytree
+class CrossEntropyLoss(_PairLoss):
+    """Softmax cross-entropy of logits: ``functional.cross_entropy`` with its options."""
+
+    function = staticmethod(functional.cross_entropy)
+
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    ignore_index: int = -100
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    label_smoothing: Hyperparameter = 0.0
+
+
+@_pytree
+class GaussianNLLLoss(_Loss):
+    """Negative log-likelihood of a Gaussian: ``functional.gaussian_nll_loss`` with its options."""
+
+    function = staticmethod(functional.gaussian_nll_loss)
+
+    _: dataclasses.KW_ONLY
+    full: bool = False
+    eps: Hyperparameter = 1e-6
+    reduction: str = "mean"
+
+    def __call__(self, input: ArrayLike, target: ArrayLike, var: ArrayLike) -> Array:
+        """The loss of ``functional`` with these options."""
+        return self._value(input, target, var)
+
+
+@_pytree
+class HingeEmbeddingLoss(_PairLoss):
+    """Hinge of distances: ``functional.hinge_embedding_loss`` with its options."""
+
+    function = staticmethod(functional.hinge_embedding_loss)
+
+    margin: Hyperparameter = 1.0
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class HuberLoss(_PairLoss):
+    """Squared error with straight arms: ``functional.huber_loss`` with its options."""
+
+    function = staticmethod(functional.huber_loss)
+
+    reduction: str = "mean"
+    delta: Hyperparameter = 1.0
+
+    def __post_init__(self, *legacy: bool | None) -> None:
+        check_scalar("delta", self.delta)
+
+
+@_pytree
+class KLDivLoss(_PairLoss):
+    """Kullback-Leibler divergence from log-probabilities: ``functional.kl_div`` with its options."""
+
+    function = staticmethod(functional.kl_div)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    log_target: bool = False
+
+
+@_pytree
+class L1Loss(_PairLoss):
+    """Absolute error: ``functional.l1_loss`` with its options."""
+
+    function = staticmethod(functional.l1_loss)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class LinearCrossEntropyLoss(_Loss):
+    """Softmax cross-entropy of a linear layer, as ``functional.linear_cross_entropy``.
+
+    It holds no layer, as PyTorch's does: the layer's weights are passed at the call, where they can be differentiated.
+
+    Args:
+        in_features: D, features of an example.
+        num_classes: C, number of classes.
+        out_features: further axes of the target.
+        bias: whether a bias is passed at the call.
+        device: None; arrays are placed with ``jax.device_put``.
+        dtype: dtype of the layer's weights, checked at the call; any by default.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        weight: weight of each class, ``[C]``.
+        ignore_index: the id that does not count, -100 by default; only with ids.
+        label_smoothing: eps in [0, 1], uniform over all classes.
+        options: PyTorch's way of cutting the batch into chunks, which has no influence on the result.
+    """
+
+    function = staticmethod(functional.linear_cross_entropy)
+
+    in_features: int
+    num_classes: int
+    _: dataclasses.KW_ONLY
+    out_features: tuple[int, ...] = ()
+    bias: bool = False
+    device: None = None
+    dtype: DTypeLike | None = None
+    reduction: str = "mean"
+    weight: ArrayLike | None = None
+    ignore_index: int | None = None
+    label_smoothing: Hyperparameter = 0.0
+    options: LinearCrossEntropyOptions | None = None
+
+    def __post_init__(self, *legacy: bool | None) -> None:
+        object.__setattr__(self, "out_features", check_layer(vars(self)))
+
+    def __call__(
+        self, input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, linear_bias: ArrayLike | None = None
+    ) -> Array:
+        """The loss for a layer's weights ``[C, ..., D]`` and, with ``bias``, its bias ``[C, ...]``."""
+        check_linear(vars(self), linear_weight, linear_bias)
+        names = ("reduction", "weight", "ignore_index", "label_smoothing", "options")
+        options = {name: getattr(self, name) for name in names}
+        return functional.linear_cross_entropy(input, linear_weight, target, linear_bias=linear_bias, **options)
+
+
+@_pytree
+class MSELoss(_PairLoss):
+    """Squared error: ``functional.mse_loss`` with its options."""
+
+    function = staticmethod(functional.mse_loss)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class MultiLabelMarginLoss(_PairLoss):
+    """Multi-label hinge: ``functional.multilabel_margin_loss`` with its options."""
+
+    function = staticmethod(functional.multilabel_margin_loss)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class MultiLabelSoftMarginLoss(_PairLoss):
+    """Sigmoid cross-entropy, mean over the classes: ``functional.multilabel_soft_margin_loss`` with its options."""
+
+    function = staticmethod(functional.multilabel_soft_margin_loss)
+
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class MultiMarginLoss(_PairLoss):
+    """Multi-class hinge: ``functional.multi_margin_loss`` with its options."""
+
+    function = staticmethod(functional.multi_margin_loss)
+
+    p: int = 1
+    margin: Hyperparameter = 1.0
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+    def __post_init__(self, *legacy: bool | None) -> None:
+        check_p(self.p)
+        super().__post_init__(*legacy)
+        check_one_axis("weight", self.weight)
+
+
+@_pytree
+class NLLLoss(_PairLoss):
+    """Negative log-likelihood of log-probabilities: ``functional.nll_loss`` with its options."""
+
+    function = staticmethod(functional.nll_loss)
+
+    weight: ArrayLike | None = None
+    size_average: InitVar[bool | None] = None
+    ignore_index: int = -100
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class PoissonNLLLoss(_PairLoss):
+    """Negative log-likelihood of a Poisson count: ``functional.poisson_nll_loss`` with its options."""
+
+    function = staticmethod(functional.poisson_nll_loss)
+
+    log_input: bool = True
+    full: bool = False
+    size_average: InitVar[bool | None] = None
+    eps: Hyperparameter = 1e-8
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+
+
+@_pytree
+class SmoothL1Loss(_PairLoss):
+    """Absolute error with a rounded corner: ``functional.smooth_l1_loss`` with its options."""
+
+    function = staticmethod(functional.smooth_l1_loss)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
+    beta: Hyperparameter = 1.0
+
+
+@_pytree
+class SoftMarginLoss(_PairLoss):
+    """Logistic loss of answers 1 and -1: ``functional.soft_margin_loss`` with its options."""
+
+    function = staticmethod(functional.soft_margin_loss)
+
+    size_average: InitVar[bool | None] = None
+    reduce: InitVar[bool | None] = None
+    reduction: str = "mean"
