@@ -9,7 +9,8 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._classes import one_hot as one_hot_rows
 from jaxce._types import Hyperparameter
-from jaxce.torch._arguments import REAL_OR_BOOL, check_number, open_activation, open_counted_ids, open_dim
+from jaxce.torch._arguments import REAL_OR_BOOL, check_number, open_activation, open_dim
+from jaxce.torch._labels import open_counted_ids
 
 
 def softmax(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:

@@ -21,14 +21,13 @@ from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
     broadcast,
     broadcast_into,
-    open_classes,
     open_elements,
-    open_linear,
     open_reduction,
     open_smoothing,
     require_same_dtype,
     require_same_shape,
 )
+from jaxce.torch._labels import open_classes, open_linear
 from jaxce.torch._reductions import close, close_classes
 
 

@@ -20,12 +20,10 @@ from jaxce.torch._arguments import (
     check_number,
     check_p,
     open_elements,
-    open_label_sets,
     open_reduction,
-    open_row_ids,
-    open_rows,
     require_rank,
 )
+from jaxce.torch._labels import open_label_sets, open_row_ids, open_rows
 from jaxce.torch._reductions import close, close_rows
 
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from jaxce._inputs import hide
 from jaxce._types import Probs
-from jaxce.torch._arguments import OpenedClasses
+from jaxce.torch._labels import OpenedClasses
 
 
 def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:

@@ -14,7 +14,6 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._types import Hyperparameter
-from jaxce.torch import functional
 from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
     check_arrays,
@@ -24,6 +23,25 @@ from jaxce.torch._arguments import (
     check_p,
     check_scalar,
     legacy_reduction,
+)
+from jaxce.torch.functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    linear_cross_entropy,
+    mse_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    nll_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
 )
 
 __all__ = [
@@ -130,7 +148,7 @@ def _text(value: Any) -> str:
 class BCELoss(_PairLoss):
     """Binary cross-entropy of probabilities: ``functional.binary_cross_entropy`` with its options."""
 
-    function = staticmethod(functional.binary_cross_entropy)
+    function = staticmethod(binary_cross_entropy)
 
     weight: ArrayLike | None = None
     size_average: InitVar[bool | None] = None
@@ -142,7 +160,7 @@ class BCELoss(_PairLoss):
 class BCEWithLogitsLoss(_PairLoss):
     """Sigmoid cross-entropy of logits: ``functional.binary_cross_entropy_with_logits`` with its options."""
 
-    function = staticmethod(functional.binary_cross_entropy_with_logits)
+    function = staticmethod(binary_cross_entropy_with_logits)
 
     weight: ArrayLike | None = None
     size_average: InitVar[bool | None] = None
@@ -155,7 +173,7 @@ class BCEWithLogitsLoss(_PairLoss):
 class CrossEntropyLoss(_PairLoss):
     """Softmax cross-entropy of logits: ``functional.cross_entropy`` with its options."""
 
-    function = staticmethod(functional.cross_entropy)
+    function = staticmethod(cross_entropy)
 
     weight: ArrayLike | None = None
     size_average: InitVar[bool | None] = None
@@ -169,7 +187,7 @@ class CrossEntropyLoss(_PairLoss):
 class GaussianNLLLoss(_Loss):
     """Negative log-likelihood of a Gaussian: ``functional.gaussian_nll_loss`` with its options."""
 
-    function = staticmethod(functional.gaussian_nll_loss)
+    function = staticmethod(gaussian_nll_loss)
 
     _: dataclasses.KW_ONLY
     full: bool = False
@@ -177,7 +195,7 @@ class GaussianNLLLoss(_Loss):
     reduction: str = "mean"
 
     def __call__(self, input: ArrayLike, target: ArrayLike, var: ArrayLike) -> Array:
-        """The loss of ``functional`` with these options."""
+        """The value of the function with these options."""
         return self._value(input, target, var)
 
 
@@ -185,7 +203,7 @@ class GaussianNLLLoss(_Loss):
 class HingeEmbeddingLoss(_PairLoss):
     """Hinge of distances: ``functional.hinge_embedding_loss`` with its options."""
 
-    function = staticmethod(functional.hinge_embedding_loss)
+    function = staticmethod(hinge_embedding_loss)
 
     margin: Hyperparameter = 1.0
     size_average: InitVar[bool | None] = None
@@ -197,7 +215,7 @@ class HingeEmbeddingLoss(_PairLoss):
 class HuberLoss(_PairLoss):
     """Squared error with straight arms: ``functional.huber_loss`` with its options."""
 
-    function = staticmethod(functional.huber_loss)
+    function = staticmethod(huber_loss)
 
     reduction: str = "mean"
     delta: Hyperparameter = 1.0
@@ -210,7 +228,7 @@ class HuberLoss(_PairLoss):
 class KLDivLoss(_PairLoss):
     """Kullback-Leibler divergence from log-probabilities: ``functional.kl_div`` with its options."""
 
-    function = staticmethod(functional.kl_div)
+    function = staticmethod(kl_div)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None
@@ -222,7 +240,7 @@ class KLDivLoss(_PairLoss):
 class L1Loss(_PairLoss):
     """Absolute error: ``functional.l1_loss`` with its options."""
 
-    function = staticmethod(functional.l1_loss)
+    function = staticmethod(l1_loss)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None
@@ -249,7 +267,7 @@ class LinearCrossEntropyLoss(_Loss):
         options: PyTorch's way of cutting the batch into chunks, which has no influence on the result.
     """
 
-    function = staticmethod(functional.linear_cross_entropy)
+    function = staticmethod(linear_cross_entropy)
 
     in_features: int
     num_classes: int
@@ -274,14 +292,14 @@ class LinearCrossEntropyLoss(_Loss):
         check_linear(vars(self), linear_weight, linear_bias)
         names = ("reduction", "weight", "ignore_index", "label_smoothing", "options")
         options = {name: getattr(self, name) for name in names}
-        return functional.linear_cross_entropy(input, linear_weight, target, linear_bias=linear_bias, **options)
+        return linear_cross_entropy(input, linear_weight, target, linear_bias=linear_bias, **options)
 
 
 @_pytree
 class MSELoss(_PairLoss):
     """Squared error: ``functional.mse_loss`` with its options."""
 
-    function = staticmethod(functional.mse_loss)
+    function = staticmethod(mse_loss)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None
@@ -292,7 +310,7 @@ class MSELoss(_PairLoss):
 class MultiLabelMarginLoss(_PairLoss):
     """Multi-label hinge: ``functional.multilabel_margin_loss`` with its options."""
 
-    function = staticmethod(functional.multilabel_margin_loss)
+    function = staticmethod(multilabel_margin_loss)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None
@@ -303,7 +321,7 @@ class MultiLabelMarginLoss(_PairLoss):
 class MultiLabelSoftMarginLoss(_PairLoss):
     """Sigmoid cross-entropy, mean over the classes: ``functional.multilabel_soft_margin_loss`` with its options."""
 
-    function = staticmethod(functional.multilabel_soft_margin_loss)
+    function = staticmethod(multilabel_soft_margin_loss)
 
     weight: ArrayLike | None = None
     size_average: InitVar[bool | None] = None
@@ -315,7 +333,7 @@ class MultiLabelSoftMarginLoss(_PairLoss):
 class MultiMarginLoss(_PairLoss):
     """Multi-class hinge: ``functional.multi_margin_loss`` with its options."""
 
-    function = staticmethod(functional.multi_margin_loss)
+    function = staticmethod(multi_margin_loss)
 
     p: int = 1
     margin: Hyperparameter = 1.0
@@ -334,7 +352,7 @@ class MultiMarginLoss(_PairLoss):
 class NLLLoss(_PairLoss):
     """Negative log-likelihood of log-probabilities: ``functional.nll_loss`` with its options."""
 
-    function = staticmethod(functional.nll_loss)
+    function = staticmethod(nll_loss)
 
     weight: ArrayLike | None = None
     size_average: InitVar[bool | None] = None
@@ -347,7 +365,7 @@ class NLLLoss(_PairLoss):
 class PoissonNLLLoss(_PairLoss):
     """Negative log-likelihood of a Poisson count: ``functional.poisson_nll_loss`` with its options."""
 
-    function = staticmethod(functional.poisson_nll_loss)
+    function = staticmethod(poisson_nll_loss)
 
     log_input: bool = True
     full: bool = False
@@ -361,7 +379,7 @@ class PoissonNLLLoss(_PairLoss):
 class SmoothL1Loss(_PairLoss):
     """Absolute error with a rounded corner: ``functional.smooth_l1_loss`` with its options."""
 
-    function = staticmethod(functional.smooth_l1_loss)
+    function = staticmethod(smooth_l1_loss)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None
@@ -373,7 +391,7 @@ class SmoothL1Loss(_PairLoss):
 class SoftMarginLoss(_PairLoss):
     """Logistic loss of answers 1 and -1: ``functional.soft_margin_loss`` with its options."""
 
-    function = staticmethod(functional.soft_margin_loss)
+    function = staticmethod(soft_margin_loss)
 
     size_average: InitVar[bool | None] = None
     reduce: InitVar[bool | None] = None

@@ -1,0 +1,186 @@
+"""The door's part for classes: ids, probabilities, and the shapes that decide between them."""
+
+import dataclasses
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+from jaxce._inputs import array, on_device
+from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
+from jaxce._values import read_ids, without_ignored
+from jaxce.torch._arguments import FLOATING, REAL_OR_BOOL, computing, of_kind, promoted, require_same_dtype
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedClasses(OpenedSoftmax):
+    """Logits with labels, opened by PyTorch's rules.
+
+    ``present`` is False where the label is ignored, None when none is. It hides values alone, so that a NaN in an
+    ignored row shows in the gradient, as it does in PyTorch.
+    """
+
+    present: Bool[Array, "..."] | None
+    dtype: np.dtype[Any]
+
+
+def open_classes(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, *, probabilities: bool
+) -> OpenedClasses:
+    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities."""
+    x = of_kind("input", input, FLOATING)
+    if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
+        raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
+    if ignore_index is None:
+        raise TypeError("ignore_index: got None; expected one integer, such as -100.")
+    axis = min(1, x.ndim - 1)
+    w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
+    if w is not None and w.shape != x.shape[axis : axis + 1]:
+        raise ValueError(f"weight: got shape {w.shape}; expected {x.shape[axis : axis + 1]}, one weight per class.")
+    y = array("target", target)
+    if probabilities and y.shape == x.shape:
+        probs = _probabilities(y, ignore_index)
+        read: Ids | Probs = Probs(probs)
+        present, dtype = None, promoted(x, probs, *(() if w is None else (w,)))
+    else:
+        if w is not None:
+            require_same_dtype("weight", w, x.dtype)
+        y = _ids_of_examples(y, x.shape, axis, probabilities)
+        present, dtype = without_ignored(y, ignore_index, None), x.dtype
+        read = read_ids(y, x.shape[axis], present, "target", _id_hint)
+    x = x.astype(dtype) if dtype == np.float64 else x
+    return OpenedClasses(
+        logits=x,
+        axis=axis,
+        labels=read,
+        kept=None,
+        present=None if present is None else on_device(present),
+        class_weights=None if w is None else w.astype(computing(x)),
+        sample_weights=None,
+        class_axis_name=None,
+        dtype=dtype,
+    )
+
+
+def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(
+            f"target: got dtype {y.dtype} in the shape of input, which means probabilities; expected a floating dtype."
+            " One-hot rows need target.astype(input.dtype), class ids no class axis."
+        )
+    without_ignored(np.zeros(1, np.int32), ignore_index, None)  # one integer, whatever it is
+    if ignore_index >= 0:
+        text = f"ignore_index: got {ignore_index} with probabilities; expected a negative one, which ignores nothing."
+        raise ValueError(text)
+    return on_device(y)
+
+
+def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) -> AnyArray:
+    examples = shape[:axis] + shape[axis + 1 :]
+    or_else = f", or probabilities of shape {shape}" if probabilities else ""
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        fix = "Class ids need target.astype(jnp.int32)."
+        raise TypeError(f"target: got dtype {y.dtype} of shape {y.shape}; expected class ids{or_else}. {fix}")
+    if len(shape) == 1 and y.shape == (1,):
+        return y.reshape(())
+    if y.shape != examples:
+        hint = " target[:, 0] drops the class axis." if y.shape == (*shape[:axis], 1, *shape[axis + 1 :]) else ""
+        raise ValueError(f"target: got class ids of shape {y.shape}; expected {examples}{or_else}.{hint}")
+    return y
+
+
+def _id_hint(value: int, classes: Size) -> str:
+    return f"To leave such examples out, pass ignore_index={value}."
+
+
+def open_linear(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    linear_bias: ArrayLike | None,
+    weight: ArrayLike | None,
+    ignore_index: int | None,
+) -> tuple[Array, ArrayLike | None, int, np.dtype[Any]]:
+    """The logits of a linear layer and the class weights to compute with, the ignored id, the dtype of the loss."""
+    x, w = of_kind("input", input, FLOATING), of_kind("linear_weight", linear_weight, FLOATING)
+    b = None if linear_bias is None else of_kind("linear_bias", linear_bias, FLOATING)
+    require_same_dtype("linear_weight", w, x.dtype)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"input: got shape {x.shape}; expected [N, D] or [D].")
+    if w.ndim < 2 or w.shape[-1] != x.shape[-1] or (w.ndim > 2 and x.ndim == 1):
+        several = "" if x.ndim == 1 else f" or [C, ..., {x.shape[-1]}]"
+        raise ValueError(f"linear_weight: got shape {w.shape}; expected [C, {x.shape[-1]}]{several}.")
+    if b is not None:
+        require_same_dtype("linear_bias", b, x.dtype)
+        if b.shape != w.shape[:-1]:
+            raise ValueError(f"linear_bias: got shape {b.shape}; expected {w.shape[:-1]}.")
+    computed = computing(x)
+    logits = jnp.tensordot(x.astype(computed), w.astype(computed), (-1, -1))
+    logits = logits if b is None else logits + jnp.broadcast_to(b.astype(computed), logits.shape)
+    dtype, y = x.dtype, array("target", target)
+    class_weights = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
+    if y.shape == logits.shape:
+        if ignore_index is not None:
+            raise ValueError(f"ignore_index: got {ignore_index} with probabilities; expected None.")
+        dtype = promoted(x, on_device(y), *(() if class_weights is None else (class_weights,)))
+    elif class_weights is not None:
+        require_same_dtype("weight", class_weights, x.dtype)
+    class_weights = None if class_weights is None else class_weights.astype(computed)
+    return logits, class_weights, -100 if ignore_index is None else ignore_index, dtype
+
+
+def open_rows(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[Array, AnyArray, Array | None, np.dtype[Any]]:
+    """Scores as rows ``[N, C]``, whatever rank they came in, ids of any shape, class weights, and the loss's dtype."""
+    x, y = of_kind("input", input, FLOATING), array("target", target)
+    if x.ndim > 2 or 0 in x.shape[-1:]:
+        raise ValueError(f"input: got shape {x.shape}; expected [N, C] or [C] with at least one class.")
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"target: got dtype {y.dtype}; expected class ids of an integer dtype.")
+    rows = x.reshape(x.shape if x.ndim == 2 else (1, x.size))
+    w = None if weight is None else of_kind("weight", weight, FLOATING)
+    if w is not None and w.shape != rows.shape[1:]:
+        raise ValueError(f"weight: got shape {w.shape}; expected {rows.shape[1:]}, one weight per class.")
+    if w is not None:
+        require_same_dtype("weight", w, x.dtype)
+    computed = computing(x)
+    return rows.astype(computed), y, None if w is None else w.astype(computed), x.dtype
+
+
+def open_row_ids(x: Array, y: AnyArray) -> Ids:
+    """One class id for each row."""
+    if y.ndim > 1 or y.size != x.shape[0]:
+        raise ValueError(
+            f"target: got class ids of shape {y.shape}; expected ({x.shape[0]},), one for each row of input."
+        )
+    return read_ids(y.reshape(-1), x.shape[1], None, "target", lambda value, classes: "Ids start at 0.")
+
+
+def open_label_sets(x: Array, y: AnyArray, shape: Shape) -> tuple[Ids, Bool[Array, "n c"]]:
+    """For rows that came in some shape, the ids of their classes, and where such stand: up to the first -1."""
+    if y.shape != shape and (y.ndim > 1 or len(shape) > 1 or y.size != x.size):
+        raise ValueError(f"target: got shape {y.shape}; expected {shape}, the shape of input.")
+    y = y.reshape(x.shape)
+    ids = read_ids(y, x.shape[1], y != -1, "target", lambda value, classes: "-1 ends the list of a row.")
+    return ids, jnp.cumprod(on_device(y) >= 0, axis=1, dtype=np.int32) > 0
+
+
+def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
+    """Class ids with the number of classes, which -1 leaves to the largest id."""
+    y = array("input", input)
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(f"input: got dtype {y.dtype}; expected class ids of an integer dtype.")
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
+        raise TypeError(f"num_classes: got a {type(num_classes).__name__}; expected one integer.")
+    if num_classes == -1 and isinstance(y, jax.core.Tracer):
+        raise ValueError("num_classes: got -1 under a trace, where no id is at hand; expected their number.")
+    classes = int(np.max(y, initial=-1)) + 1 if num_classes == -1 else operator.index(num_classes)
+    if classes < 1:
+        raise ValueError(f"num_classes: got {num_classes} for ids of shape {y.shape}; expected at least 1.")
+    return read_ids(y, classes, None, "input", lambda value, classes: "Ids start at 0."), classes
