@@ -24,7 +24,8 @@ def multilabel_hinge(x: Array, named: Array) -> Examples:
     A checkpoint, so that the pairs of classes are never an array.
     """
     missed = _positive(1 - x[..., :, None] + x[..., None, :])
-    pairs = jnp.where(named[..., None, :] == 0, named[..., :, None] * missed, 0)
+    right, wrong = named[..., :, None], named[..., None, :]
+    pairs = jnp.where((right > 0) & (wrong == 0), right * missed, 0)
     return jnp.sum(pairs, (-2, -1)) / x.shape[-1]
 
 

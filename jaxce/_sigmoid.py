@@ -178,5 +178,5 @@ def _bounded_slope(p: Array, y: Array) -> Array:
 def _bounded_slope_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     """Bounded again, as PyTorch bounds it."""
     (p, y), (dp, dy) = primals, tangents
-    curvature = (p * p - 2 * p * y + y) / ((p + 1e-12) * (1 - p + 1e-12)) ** 2
+    curvature = (p * p - 2 * p * y + y) / (p * (1 - p) + 1e-12) ** 2
     return _bounded_slope(p, y), curvature * dp - dy / jnp.maximum(p * (1 - p), 1e-12)

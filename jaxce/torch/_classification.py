@@ -75,7 +75,9 @@ def cross_entropy(
     eps = open_smoothing(label_smoothing)
     opened = open_classes(input, target, weight, ignore_index, probabilities=True)
     q, weights = coefficients(opened, eps, operator.mul)
-    return close_classes(opened, surprise_of_logits(opened.logits, q)[0], weights, reduction)
+    loss, log_z = surprise_of_logits(opened.logits, q)
+    loss *= jnp.where(log_z == jnp.inf, jnp.asarray(jnp.nan, loss.dtype), 1)  # PyTorch subtracts infinities there
+    return close_classes(opened, loss, weights, reduction)
 
 
 def nll_loss(
@@ -312,4 +314,5 @@ def kl_div(
     rows = log_q.shape[0] if per_row and log_q.ndim else 1
     log_q, p = broadcast(input=log_q, target=p)
     term = kl_term_of_logs(log_q, p) if log_target else kl_term(log_q, p)
-    return close(term / rows if per_row else term, reduction, dtype)
+    loss = close(term, reduction, term.dtype)
+    return (loss / rows if per_row else loss).astype(dtype)

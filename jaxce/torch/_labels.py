@@ -38,6 +38,8 @@ def open_classes(
         raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
     if ignore_index is None:
         raise TypeError("ignore_index: got None; expected one integer, such as -100.")
+    if isinstance(ignore_index, int) and not -(2**63) <= ignore_index < 2**63:
+        raise ValueError(f"ignore_index: got {ignore_index}; expected an integer of 64 bits.")
     axis = min(1, x.ndim - 1)
     w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
     if w is not None and w.shape != x.shape[axis : axis + 1]:

@@ -2,6 +2,7 @@
 
 import operator
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -238,7 +239,7 @@ def hinge_embedding_loss(
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
     x, y = broadcast(input=x, target=y)
     gap = jnp.asarray(margin, x.dtype) - x
-    missed = jnp.where(gap < 0, jnp.zeros((), x.dtype), gap)  # slope -1 at the margin, as in PyTorch
+    missed = jnp.where(gap >= 0, gap, jax.lax.stop_gradient(jnp.maximum(gap, 0)))  # slope -1 at the margin
     return close(jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0), reduction, dtype)
 
 

@@ -104,7 +104,7 @@ def l1_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce, names=ENUM if weight is None else NAMES)
     d, w, dtype = _differences(input, target, weight, REAL)
-    return _close_weighted(jnp.abs(d), w, reduction, dtype)
+    return _close_weighted(_sign(d) * d, w, reduction, dtype)
 
 
 def smooth_l1_loss(
@@ -146,9 +146,9 @@ def smooth_l1_loss(
     check_number("beta", beta, lambda number: number >= 0, "at least 0")
     d, _, dtype = _differences(input, target, None, REAL if is_off(beta) else REAL_OR_BOOL)
     b = jnp.asarray(beta, d.dtype)
-    near = jnp.abs(d) < b
+    near = ~(jnp.abs(d) >= b) & (b > 0)
     rounded = jnp.where(near, d, 0) ** 2 / (2 * jnp.where(b == 0, 1, b))
-    return close(jnp.where(near, rounded, jnp.abs(d) - b / 2), reduction, dtype)
+    return close(jnp.where(near, rounded, _sign(d) * d - b / 2), reduction, dtype)
 
 
 def huber_loss(
@@ -187,9 +187,9 @@ def huber_loss(
     reduction = open_reduction(reduction, names=ENUM if weight is None else NAMES)
     check_number("delta", delta, lambda number: number > 0, "above 0")
     d, w, dtype = _differences(input, target, weight, REAL_OR_BOOL, FLOATING, ("input", "weight"))
-    least = jnp.asarray(delta, d.dtype)
-    slope = jnp.where(jnp.abs(d) < least, d, jnp.sign(d) * least)
-    loss = slope * (d - slope / 2)
+    near = ~(jnp.abs(d) >= jnp.asarray(delta, d.dtype))
+    arm = jnp.asarray(jnp.where(jnp.asarray(delta) < jnp.inf, delta, 0), d.dtype)  # an infinite one is never reached
+    loss = jnp.where(near, jnp.where(near, d, 0) ** 2 / 2, arm * (_sign(d) * d - arm / 2))
     return close(loss if w is None else loss * jnp.broadcast_to(w, loss.shape), reduction, dtype)
 
 
@@ -323,3 +323,8 @@ def _close_weighted(values: Array, weights: Array | None, reduction: str, dtype:
     if weights is None:
         return close(values, reduction, dtype)
     return close(values * jnp.broadcast_to(weights, values.shape), reduction, dtype, weights)
+
+
+def _sign(d: Array) -> Array:
+    """1, -1, and 0 at 0 and NaN: PyTorch's slope of the absolute value, which JAX's is not."""
+    return (d > 0).astype(d.dtype) - (d < 0).astype(d.dtype)
