@@ -22,7 +22,7 @@ SHARE = 64
 def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int) -> tuple[Array, ...]:
     """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
 
-    The others have the shape of ``x``, or size 1 along ``axis``, or are None. On a CPU, XLA writes out the
+    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. On a CPU, XLA writes out the
     float32 copy of 16-bit rows and whatever is shared by two reductions, and leaves its fast path on rows of more than
     32,768 classes; slab by slab such copies stay in the cache. Accelerators fuse the reduction as it stands.
     """
@@ -32,13 +32,16 @@ def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array |
     length = x.shape[cut]
     rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
 
+    def place(array: Array) -> int:
+        return cut if array.ndim == x.ndim else cut - (cut > axis)
+
     def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
         # The last slab reaches back to be whole, and computes some rows again.
         whole, start = lax.optimization_barrier(((x, *others), jnp.minimum(i * rows, length - rows)))
-        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, cut), whole))
+        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, place(a)), whole))
         return tuple(
-            lax.dynamic_update_slice_in_dim(result, part, start, cut - (cut > axis))
+            lax.dynamic_update_slice_in_dim(result, part, start, place(part))
             for result, part in zip(results, parts, strict=True)
         )
 

@@ -41,26 +41,47 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
+    ids = target.hit.ids if target.hit is not None and _is_short(x) else None
 
-    def reduce(x: Array, probs: Array | None, kept: Array | None) -> tuple[Array, ...]:
+    def reduce(x: Array, probs: Array | None, kept: Array | None, ids: Array | None) -> tuple[Array, ...]:
         x = hide(x, kept)
         m = _offset(x, axis, name, dtype) if normalize else jnp.zeros((), dtype)
         from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
         expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)
-        return (m, jnp.sum(jnp.exp(from_m), axis), *expected) if normalize else expected
+        return (m, *_exponentials(x, from_m, ids, axis), *expected) if normalize else expected
 
-    sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), axis=axis)
-    m = log_s = jnp.zeros(example_shape(x, axis), dtype)
+    sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), ids, axis=axis)
+    m = log_s = label = jnp.zeros(example_shape(x, axis), dtype)
+    if target.hit is not None:
+        label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
     if normalize:
-        m, log_s = sums[0], jnp.log(over_shards(sums[1], name))
+        m, s = sums[0], over_shards(sums[1], name)
+        if _is_short(x):
+            left_out = jnp.expm1(label - m) if target.hit is not None else over_shards(sums[2], name) - 1
+            log_s = jnp.log1p(s + left_out)
+        else:
+            log_s = jnp.log(s)
     surprise = target.product(target.total, log_s)
     if target.probs is not None or target.offset is not None:
         surprise -= over_shards(sums[-1], name)
     if target.hit is not None:
-        label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
         surprise -= target.product(target.hit.weight, label - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
+
+
+def _is_short(x: Leaf) -> bool:
+    """Whether numbers are of 16 bits, which have room for a loss of 1e-9 where a sum near 1 in float32 has not."""
+    return bool(jnp.finfo(x.dtype).bits == 16)
+
+
+def _exponentials(x: Array, from_m: Array, ids: Array | None, axis: int) -> tuple[Array, ...]:
+    """``sum_c exp(x_c - m)``; of 16 bits without the label's class, or without those at ``m`` and then their number."""
+    if not _is_short(x):
+        return (jnp.sum(jnp.exp(from_m), axis),)
+    left_out = from_m == 0 if ids is None else one_hot(ids, x.shape[axis], axis)
+    rest = jnp.sum(jnp.where(left_out, 0, jnp.exp(from_m)), axis)
+    return (rest,) if ids is not None else (rest, jnp.sum(left_out, axis, dtype=from_m.dtype))
 
 
 def _surprise_jvp(
@@ -88,15 +109,17 @@ def _along_logits(
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
     kept = kept_rows(target.kept, x, axis)
-    x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
-    p = jnp.exp(x - beside(m, axis) - beside(log_s, axis)) if normalize else jnp.zeros_like(x)
-    slope = beside(target.total, axis) * p
+    short, x, dx = _is_short(x), hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    log_p = x - beside(m, axis) - beside(log_s, axis) if normalize else jnp.full_like(x, -jnp.inf)
+    p, total = jnp.exp(log_p), beside(target.total, axis)
     q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
-    if q is not None:
-        slope -= q
+    q = jnp.zeros((), dtype) if q is None else q
     if target.hit is not None:
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
-        slope -= jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
+        q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
+    slope = total * p - q
+    if short:
+        slope = jnp.where(p > 0.5, total * jnp.expm1(log_p) + (total - q), slope)
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
 

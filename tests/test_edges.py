@@ -79,6 +79,17 @@ def test_the_gradient_keeps_its_small_parts():
     np.testing.assert_allclose(slope(x, 0), [0.0, math.exp(-50), math.exp(-80)], rtol=1e-5)
 
 
+@pytest.mark.parametrize("y", [np.array(0), np.float32([1, 0, 0])], ids=["id", "one-hot"])
+@pytest.mark.parametrize("rest", [[-50.0, -60.0], [-0.5, -60.0], [0.0, -60.0]], ids=str)
+def test_a_sure_label_of_16_bits_keeps_its_small_loss_and_slope(y, rest):
+    """Of 1 - p nothing would be left in float32 where p is that near 1, and bfloat16 has room for what there is."""
+    x, others = jnp.asarray([0.0, *rest], jnp.bfloat16), np.exp(np.float64(rest))
+    loss, slope = jax.value_and_grad(jaxce.cross_entropy)(x, y)
+    np.testing.assert_allclose(loss, np.log1p(others.sum()), rtol=1e-5)
+    p = others / (1 + others.sum())
+    np.testing.assert_allclose(np.asarray(slope, float), [-p.sum(), *p], rtol=2**-8)
+
+
 @pytest.mark.parametrize(("x", "loss"), [(INF, 0.0), (-INF, INF), (1e4, 0.0), (-1e4, 1e4), (3e38, 0.0), (-3e38, 3e38)])
 def test_sigmoid_at_both_ends(x, loss):
     for logit, label in ((x, 1), (-x, 0)):

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._classes import one_hot as one_hot_rows
 from jaxce._types import Hyperparameter
-from jaxce.torch._arguments import REAL_OR_BOOL, check_number, open_activation, open_dim
+from jaxce.torch._arguments import FLOATING, REAL, REAL_OR_BOOL, Kinds, check_number, open_activation, open_dim
 from jaxce.torch._labels import open_counted_ids
 
 
@@ -96,7 +96,7 @@ def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
     Source:
         PyTorch 2.13, ``torch.nn.functional.softmin``.
     """
-    return _along(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, _stacklevel, dtype)
+    return _along(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, _stacklevel, dtype, REAL)
 
 
 def sigmoid(input: ArrayLike) -> Array:
@@ -145,7 +145,7 @@ def logsigmoid(input: ArrayLike) -> Array:
     Source:
         PyTorch 2.13, ``torch.nn.functional.logsigmoid``.
     """
-    x, result = open_activation(input, None)
+    x, result = open_activation(input, None, FLOATING)
     return -jax.nn.softplus(-x).astype(result)
 
 
@@ -174,7 +174,7 @@ def softplus(input: ArrayLike, beta: Hyperparameter = 1, threshold: Hyperparamet
     """
     check_number("beta", beta)
     check_number("threshold", threshold)
-    x, result = open_activation(input, None)
+    x, result = open_activation(input, None, FLOATING)
     steep = jnp.asarray(beta, x.dtype) * x
     straight = steep > threshold
     rounded = jax.nn.softplus(jnp.where(straight, 0, steep)) / jnp.asarray(beta, x.dtype)
@@ -206,12 +206,18 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Array:
         PyTorch 2.13, ``torch.nn.functional.one_hot``.
     """
     y, classes = open_counted_ids(input, num_classes)
-    return one_hot_rows(y.ids, classes, -1).astype(int)
+    rows = one_hot_rows(y.ids, classes, -1)
+    return (rows if y.readable is None else rows & y.readable[..., None]).astype(int)
 
 
 def _along(
-    function: Callable[[Array, int], Array], input: ArrayLike, dim: int | None, stacklevel: int, dtype: DTypeLike | None
+    function: Callable[[Array, int], Array],
+    input: ArrayLike,
+    dim: int | None,
+    stacklevel: int,
+    dtype: DTypeLike | None,
+    kinds: Kinds = REAL_OR_BOOL,
 ) -> Array:
-    x, result = open_activation(input, dtype)
-    axis = open_dim(dim, x.ndim, function.__name__, stacklevel + 1)
+    x, result = open_activation(input, dtype, kinds if dtype is not None else FLOATING)
+    axis = open_dim(dim, x.ndim, stacklevel + 1)
     return (function(x, axis) if x.ndim else function(x[None], 0)[0]).astype(result)

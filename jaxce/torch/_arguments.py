@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._inputs import array, check_choice, on_device
-from jaxce._types import Hyperparameter, Shape
+from jaxce._types import AnyArray, Hyperparameter, Shape
 
 Kinds: TypeAlias = tuple[Any, ...]
 FLOATING: Kinds = (jnp.floating,)
@@ -67,7 +67,8 @@ def open_elements(
     which the arguments named promote, all by default, of which scalars are no part when ``weak``; one of them must be
     ``floating``.
     """
-    arrays = {name: of_kind(name, value, kinds) for name, (value, kinds) in arguments.items() if value is not None}
+    required = {n: pair for n, pair in arguments.items() if pair[0] is not None or n not in ("weight", "pos_weight")}
+    arrays = {name: of_kind(name, value, kinds) for name, (value, kinds) in required.items()}
     if floating and not any(jnp.issubdtype(x.dtype, jnp.floating) for x in arrays.values()):
         name, x = next(iter(arrays.items()))
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype, here or in another argument.")
@@ -90,9 +91,16 @@ def promoted(*arrays: Array, weak: bool = False) -> np.dtype[Any]:
     return np.dtype(np.float64 if np.dtype(np.float64) in floats else np.float32)
 
 
-def of_kind(name: str, value: ArrayLike, kinds: Kinds) -> Array:
+def as_array(name: str, value: ArrayLike | None) -> AnyArray:
+    """An array as it came; numbers of Python are none."""
+    if value is None or isinstance(value, bool | int | float):
+        raise TypeError(f"{name}: got a {type(value).__name__}; expected an array. Wrap it in jnp.asarray(...).")
+    return array(name, value)
+
+
+def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
     """The argument on the device, of one of some kinds of dtype."""
-    x = array(name, value)
+    x = as_array(name, value)
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
         words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
         raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.")
@@ -174,9 +182,14 @@ def check_scalar(name: str, value: object) -> None:
         raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
 
 
-def check_arrays(values: Mapping[str, Any]) -> None:
-    """Arrays or None."""
-    for name, value in values.items():
+def check_loss(flags: tuple[Any, ...], arrays: Mapping[str, Any]) -> None:
+    """What a loss is made with: flags that are no arrays, and arrays or None."""
+    if any(isinstance(flag, Array | np.ndarray) for flag in flags):
+        raise TypeError(
+            "size_average: got an array; expected a bool or None. A loss is made first and called then:"
+            " CrossEntropyLoss()(input, target)."
+        )
+    for name, value in arrays.items():
         if value is not None and not isinstance(value, Array | np.ndarray):
             raise TypeError(f"{name}: got a {type(value).__name__}; expected an array or None. Use jnp.asarray(...).")
 
@@ -261,12 +274,12 @@ class LinearCrossEntropyOptions:
             raise ValueError(f"acc_dtype: got {self.acc_dtype!r}; expected a floating dtype or None.")
 
 
-def open_dim(dim: int | None, ndim: int, name: str, stacklevel: int) -> int:
+def open_dim(dim: int | None, ndim: int, stacklevel: int) -> int:
     """The class dimension; left out, PyTorch guesses it from the rank."""
     if dim is None:
         dim = 0 if ndim in (0, 1, 3) else 1
-        text = f"{name}: got no dim, and takes {dim}; write dim={dim}."
-        warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+        text = f"dim: got None, for which {dim} is taken; write dim={dim}."
+        warnings.warn(text, UserWarning, stacklevel=stacklevel)
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise TypeError(f"dim: got a {type(dim).__name__}; expected one integer.")
     if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
@@ -274,10 +287,10 @@ def open_dim(dim: int | None, ndim: int, name: str, stacklevel: int) -> int:
     return dim
 
 
-def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds = FLOATING) -> tuple[Array, np.dtype[Any]]:
+def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds) -> tuple[Array, np.dtype[Any]]:
     """The input of an activation in the dtype it is computed in, and the dtype of the result."""
     if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype: got {dtype}; expected a floating dtype.")
-    x = of_kind("input", input, kinds if dtype is None else REAL_OR_BOOL)
+    x = of_kind("input", input, kinds)
     result = promoted(x) if dtype is None else jnp.dtype(dtype)
     return x.astype(np.float64 if result == np.float64 else np.float32), result

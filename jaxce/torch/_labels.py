@@ -11,10 +11,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from jaxce._inputs import array, on_device
+from jaxce._inputs import on_device
 from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
 from jaxce._values import read_ids, without_ignored
-from jaxce.torch._arguments import FLOATING, REAL_OR_BOOL, computing, of_kind, promoted, require_same_dtype
+from jaxce.torch._arguments import FLOATING, REAL_OR_BOOL, as_array, computing, of_kind, promoted, require_same_dtype
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def open_classes(
     w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
     if w is not None and w.shape != x.shape[axis : axis + 1]:
         raise ValueError(f"weight: got shape {w.shape}; expected {x.shape[axis : axis + 1]}, one weight per class.")
-    y = array("target", target)
+    y = as_array("target", target)
     if probabilities and y.shape == x.shape:
         probs = _probabilities(y, ignore_index)
         read: Ids | Probs = Probs(probs)
@@ -97,7 +97,8 @@ def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) 
 
 
 def _id_hint(value: int, classes: Size) -> str:
-    return f"To leave such examples out, pass ignore_index={value}."
+    start = "" if value < 0 else "Ids start at 0; t"
+    return f"{start or 'T'}o leave such examples out, pass ignore_index={value}."
 
 
 def open_linear(
@@ -124,7 +125,7 @@ def open_linear(
     computed = computing(x)
     logits = jnp.tensordot(x.astype(computed), w.astype(computed), (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b.astype(computed), logits.shape)
-    dtype, y = x.dtype, array("target", target)
+    dtype, y = x.dtype, as_array("target", target)
     class_weights = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
     if y.shape == logits.shape:
         if ignore_index is not None:
@@ -140,7 +141,7 @@ def open_rows(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
 ) -> tuple[Array, AnyArray, Array | None, np.dtype[Any]]:
     """Scores as rows ``[N, C]``, whatever rank they came in, ids of any shape, class weights, and the loss's dtype."""
-    x, y = of_kind("input", input, FLOATING), array("target", target)
+    x, y = of_kind("input", input, FLOATING), as_array("target", target)
     if x.ndim > 2 or 0 in x.shape[-1:]:
         raise ValueError(f"input: got shape {x.shape}; expected [N, C] or [C] with at least one class.")
     if not jnp.issubdtype(y.dtype, jnp.integer):
@@ -175,7 +176,7 @@ def open_label_sets(x: Array, y: AnyArray, shape: Shape) -> tuple[Ids, Bool[Arra
 
 def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
     """Class ids with the number of classes, which -1 leaves to the largest id."""
-    y = array("input", input)
+    y = as_array("input", input)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"input: got dtype {y.dtype}; expected class ids of an integer dtype.")
     if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):

@@ -4,6 +4,7 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -25,7 +26,7 @@ from jaxce.torch._arguments import (
     require_rank,
 )
 from jaxce.torch._labels import open_label_sets, open_row_ids, open_rows
-from jaxce.torch._reductions import close, close_rows
+from jaxce.torch._reductions import close
 
 
 def soft_margin_loss(
@@ -100,6 +101,8 @@ def multilabel_soft_margin_loss(
         PyTorch 2.13, ``torch.nn.functional.multilabel_soft_margin_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
+    target = np.asarray(target) if isinstance(target, int | float) else target
+    weight = np.asarray(weight) if isinstance(weight, int | float) else weight
     (x, y, w), dtype = open_elements(
         weak=True, input=(input, FLOATING), target=(target, REAL), weight=(weight, REAL_OR_BOOL)
     )
@@ -156,7 +159,7 @@ def multi_margin_loss(
     read = open_row_ids(x, y)
     loss = hinge(x, read.ids, jnp.asarray(margin, x.dtype), check_p(p), axis=1)
     loss = loss if w is None else pick(w, read.ids, 0) * loss
-    return close_rows(_only_readable(loss, read).reshape(y.shape), reduction, dtype)
+    return close(_only_readable(loss, read).reshape(y.shape), reduction, dtype)
 
 
 def multilabel_margin_loss(
@@ -197,7 +200,7 @@ def multilabel_margin_loss(
     read, listed = open_label_sets(x, y, jnp.shape(input))
     named = jnp.sum(one_hot(read.ids, x.shape[1], -1) & listed[..., None], 1, dtype=x.dtype)
     loss = _only_readable(multilabel_hinge(x, named), read)
-    return close_rows(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
+    return close(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
 
 
 def hinge_embedding_loss(

@@ -20,11 +20,6 @@ def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | 
     return values.astype(dtype)
 
 
-def close_rows(values: Array, reduction: str, dtype: np.dtype[Any]) -> Array:
-    """Ends a loss of rows, whose mean over no rows is 0 in PyTorch, unlike all its others."""
-    return close(values, "sum" if reduction == "mean" and 0 in values.shape else reduction, dtype)
-
-
 def close_classes(x: OpenedClasses, values: Array, weights: Array, reduction: str) -> Array:
     """Ends a loss over classes: ids divide the mean by the weights of those that count, probabilities by all."""
     if isinstance(x.labels, Probs):

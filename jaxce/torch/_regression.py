@@ -21,9 +21,11 @@ from jaxce.torch._arguments import (
     Kinds,
     broadcast,
     check_number,
+    of_kind,
     open_elements,
     open_reduction,
     open_variance,
+    promoted,
     require_same_shape,
 )
 from jaxce.torch._reductions import close
@@ -187,8 +189,9 @@ def huber_loss(
     reduction = open_reduction(reduction, names=ENUM if weight is None else NAMES)
     check_number("delta", delta, lambda number: number > 0, "above 0")
     d, w, dtype = _differences(input, target, weight, REAL_OR_BOOL, FLOATING, ("input", "weight"))
-    near = ~(jnp.abs(d) >= jnp.asarray(delta, d.dtype))
-    arm = jnp.asarray(jnp.where(jnp.asarray(delta) < jnp.inf, delta, 0), d.dtype)  # an infinite one is never reached
+    arm = jnp.asarray(delta, d.dtype)
+    near = ~(jnp.abs(d) >= arm)
+    arm = jnp.where(jnp.isinf(arm), 0, arm)  # which is never reached
     loss = jnp.where(near, jnp.where(near, d, 0) ** 2 / 2, arm * (_sign(d) * d - arm / 2))
     return close(loss if w is None else loss * jnp.broadcast_to(w, loss.shape), reduction, dtype)
 
@@ -233,10 +236,11 @@ def poisson_nll_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
     check_number("eps", eps)
-    kinds = {"input": REAL_OR_BOOL if log_input else REAL, "target": REAL if full else REAL_OR_BOOL}
-    (x, y), dtype = open_elements(
-        weak=True, floating=False, input=(input, kinds["input"]), target=(target, kinds["target"])
-    )
+    rate = of_kind("input", input, REAL_OR_BOOL if log_input else REAL)
+    counts = REAL if full or rate.dtype == jnp.bool_ else REAL_OR_BOOL
+    (x, y), dtype = open_elements(weak=True, floating=False, input=(rate, REAL_OR_BOOL), target=(target, counts))
+    if not jnp.issubdtype(rate.dtype, jnp.floating):
+        dtype = promoted(jnp.zeros(1, dtype), jnp.zeros(1, jnp.float32))  # what exp and log make of integers
     x, y = broadcast(input=x, target=y)
     loss = jnp.exp(x) - y * x if log_input else x - y * jnp.log(x + jnp.asarray(eps, x.dtype))
     if full:
@@ -282,18 +286,13 @@ def gaussian_nll_loss(
     """
     reduction = open_reduction(reduction, names=NAMES)
     check_number("eps", eps)
-    (x, y, v), dtype = open_elements(
-        weak=True,
-        floating=False,
-        input=(input, REAL),
-        target=(target, REAL),
-        var=(None if isinstance(var, float) else var, FLOATING),
-    )
+    mean = of_kind("input", input, REAL)
     if isinstance(var, float):
         check_number("var", var, lambda number: not number < 0, "at least 0")
-        v = jnp.full(x.shape, var, x.dtype)
-    else:
-        v = open_variance(require("var", v, ~(v < 0), "at least 0"), x.shape)
+        var = jnp.full(mean.shape, var, promoted(mean))
+    variance = open_variance(of_kind("var", var, FLOATING), mean.shape)
+    (x, y, v), dtype = open_elements(weak=True, input=(mean, REAL), target=(target, REAL), var=(variance, FLOATING))
+    v = require("var", v, ~(v < 0), "at least 0")
     least = jnp.asarray(eps, v.dtype)
     v = jnp.where(v < least, least + (v - jax.lax.stop_gradient(v)), v)
     x, y, v = broadcast(input=x, target=y, var=v)

@@ -16,9 +16,9 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
-    check_arrays,
     check_layer,
     check_linear,
+    check_loss,
     check_one_axis,
     check_p,
     check_scalar,
@@ -96,11 +96,13 @@ class _Loss:
     """What the losses share: the deprecated arguments, comparison and the text they print as."""
 
     function: ClassVar[Any]
+    depth: ClassVar[int] = 4
+    """Calls between whoever makes a loss and a warning of the deprecated arguments."""
 
     def __post_init__(self, *legacy: bool | None) -> None:
+        check_loss(legacy, {name: getattr(self, name, None) for name in LEAVES})
         if any(flag is not None for flag in legacy):
-            object.__setattr__(self, "reduction", legacy_reduction(*legacy, stacklevel=4))
-        check_arrays({name: getattr(self, name, None) for name in LEAVES})
+            object.__setattr__(self, "reduction", legacy_reduction(*legacy, stacklevel=self.depth))
 
     def _value(self, *inputs: ArrayLike) -> Array:
         value: Array = type(self).function(*inputs, **vars(self))
@@ -334,6 +336,7 @@ class MultiMarginLoss(_PairLoss):
     """Multi-class hinge: ``functional.multi_margin_loss`` with its options."""
 
     function = staticmethod(multi_margin_loss)
+    depth = 5
 
     p: int = 1
     margin: Hyperparameter = 1.0
