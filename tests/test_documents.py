@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import pytest
 
 import jaxce
+from jaxce.torch import functional, nn
 
 as_users_have_it = pytest.mark.usefixtures("lenient")
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-MODULES = [f"jaxce.{path.stem}" for path in sorted((ROOT / "jaxce").glob("*.py")) if path.stem != "__init__"]
+MODULES = [path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "jaxce").rglob("*.py"))]
+MODULES = [".".join(path.parts) for path in MODULES if path.name != "__init__"]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -31,15 +33,16 @@ def lenient():
 @as_users_have_it
 @pytest.mark.parametrize("module", MODULES)
 def test_docstring_examples(module):
-    names = {name: getattr(jaxce, name) for name in jaxce.__all__} | {"jnp": jnp, "jaxce": jaxce}
+    names = {name: getattr(jaxce, name) for name in jaxce.__all__} | {"jnp": jnp, "jaxce": jaxce, "F": functional}
     with contextlib.redirect_stdout(io.StringIO()) as output:
         failed, _ = doctest.testmod(importlib.import_module(module), extraglobs=names)
     assert not failed, output.getvalue()
 
 
 def test_every_public_name_has_an_example():
-    for name in jaxce.__all__:
-        assert ">>>" in getattr(jaxce, name).__doc__, name
+    for module in (jaxce, functional):
+        for name in module.__all__:
+            assert ">>>" in getattr(module, name).__doc__, name
 
 
 def blocks(page, language):
@@ -79,4 +82,10 @@ def test_the_changelog_knows_this_version():
 def test_the_tables_of_the_readme_name_every_public_name():
     text = (ROOT / "README.md").read_text()
     for name in jaxce.__all__:
+        assert f"`{name}" in text, name
+
+
+def test_the_page_on_porting_names_everything_to_port():
+    text = (ROOT / "docs" / "from-pytorch.md").read_text()
+    for name in {*functional.__all__, *nn.__all__} - {"functional"}:
         assert f"`{name}" in text, name

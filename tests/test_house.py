@@ -8,6 +8,7 @@ import re
 import pytest
 
 import jaxce
+from jaxce.torch import functional, nn
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxce"
@@ -112,6 +113,7 @@ def test_nothing_is_suppressed_and_nothing_is_left_to_do(path):
 
 
 PUBLIC = [getattr(jaxce, name) for name in jaxce.__all__]
+OF_PYTORCH = [getattr(functional, name) for name in functional.__all__]
 
 
 def test_the_public_list_is_written_once_and_sorted():
@@ -120,7 +122,15 @@ def test_the_public_list_is_written_once_and_sorted():
     assert exported == set(jaxce.__all__)
 
 
-@pytest.mark.parametrize("function", [f for f in PUBLIC if inspect.isfunction(f)], ids=lambda f: f.__name__)
+def test_the_classes_of_pytorch_are_the_losses_of_its_functions():
+    """A loss of one list without its class, or a class without its function, is an omission."""
+    functions = {kind.function for name in nn.__all__ if hasattr(kind := getattr(nn, name), "function")}
+    assert functions == {f for f in OF_PYTORCH if re.search("loss|entropy|div", f.__name__)}
+
+
+@pytest.mark.parametrize(
+    "function", [f for f in PUBLIC + OF_PYTORCH if inspect.isfunction(f)], ids=lambda f: f"{f.__module__}.{f.__name__}"
+)
 def test_docstrings_are_whole(function):
     text = inspect.getdoc(function)
     summary = text.splitlines()[0]

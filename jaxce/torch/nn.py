@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._types import Hyperparameter
+from jaxce.torch import functional
 from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
     check_layer,
@@ -63,6 +64,7 @@ __all__ = [
     "PoissonNLLLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
+    "functional",
 ]
 
 T = TypeVar("T")
