@@ -123,6 +123,9 @@ def sigmoid_losses() -> Iterator[Row]:
     yield from grid(with_logits, ELEMENTS, logits, hard, pos_weight | {"weight_full-pos_weight_last": both})
     yield from grid("multilabel_soft_margin_loss", ONE_AXIS, logits, hard, weight)
     uneven = {f"target_{where}": {"target": f"interior/{where}"} for where in ("last", "column", "scalar")}
+    uneven |= {
+        f"input_{where}": {"input": f"normal/{where}", "target": "interior/same"} for where in ("last", "column")
+    }
     yield from grid("multilabel_soft_margin_loss", ONE_AXIS, logits, soft | uneven)
     targets = {kind: {"target": f"{kind}/same"} for kind in ("signs", "others")}
     targets |= {f"target_{where}": {"target": f"signs/{where}"} for where in ("last", "column", "scalar")}

@@ -1,0 +1,208 @@
+"""The classes of `jaxce.torch.nn`: frozen dataclass pytrees, arrays as leaves, which go wherever JAX and Flax go."""
+
+import dataclasses
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax.experimental import checkify
+
+from jaxce.torch import functional as F
+from jaxce.torch import nn
+
+X = jnp.array([[2.0, 0.0, -1.0], [0.5, 1.5, 0.0], [0.0, 1.0, 3.0]])
+P, Y, W = jax.nn.softmax(X), jnp.array([0, 1, -100]), jnp.array([1.0, 2.0, 0.5])
+SIGNS, SETS = jnp.where(X > 0, 1, -1), jnp.array([[0, -1, 1], [1, 2, -1], [2, -1, -1]])
+
+MADE = {
+    "CrossEntropyLoss": (nn.CrossEntropyLoss(W, label_smoothing=0.1), F.cross_entropy(X, Y, W, label_smoothing=0.1)),
+    "NLLLoss": (nn.NLLLoss(W, ignore_index=1), F.nll_loss(X, jnp.maximum(Y, 0), W, ignore_index=1)),
+    "BCELoss": (nn.BCELoss(W, reduction="sum"), F.binary_cross_entropy(P, P, W, reduction="sum")),
+    "BCEWithLogitsLoss": (
+        nn.BCEWithLogitsLoss(pos_weight=W),
+        F.binary_cross_entropy_with_logits(X, P, pos_weight=W),
+    ),
+    "KLDivLoss": (
+        nn.KLDivLoss(reduction="batchmean", log_target=True),
+        F.kl_div(X, X[::-1], reduction="batchmean", log_target=True),
+    ),
+    "SoftMarginLoss": (nn.SoftMarginLoss(reduction="sum"), F.soft_margin_loss(X, SIGNS, reduction="sum")),
+    "MultiLabelSoftMarginLoss": (nn.MultiLabelSoftMarginLoss(W), F.multilabel_soft_margin_loss(X, P, W)),
+    "MultiMarginLoss": (
+        nn.MultiMarginLoss(2, 0.5, W),
+        F.multi_margin_loss(X, jnp.maximum(Y, 0), 2, 0.5, W),
+    ),
+    "MultiLabelMarginLoss": (
+        nn.MultiLabelMarginLoss(reduction="none"),
+        F.multilabel_margin_loss(X, SETS, None, None, "none"),
+    ),
+    "HingeEmbeddingLoss": (nn.HingeEmbeddingLoss(0.7), F.hinge_embedding_loss(X, SIGNS, 0.7)),
+    "PoissonNLLLoss": (nn.PoissonNLLLoss(False, True, eps=0.1), F.poisson_nll_loss(P, P, False, True, None, 0.1)),
+    "GaussianNLLLoss": (nn.GaussianNLLLoss(full=True, eps=0.3), F.gaussian_nll_loss(X, P, P, True, 0.3)),
+    "MSELoss": (nn.MSELoss(), F.mse_loss(X, P)),
+    "L1Loss": (nn.L1Loss(reduction="sum"), F.l1_loss(X, P, reduction="sum")),
+    "SmoothL1Loss": (nn.SmoothL1Loss(beta=0.3), F.smooth_l1_loss(X, P, beta=0.3)),
+    "HuberLoss": (nn.HuberLoss("sum", 0.3), F.huber_loss(X, P, "sum", 0.3)),
+    "LinearCrossEntropyLoss": (
+        nn.LinearCrossEntropyLoss(3, 3, bias=True, weight=W, reduction="sum"),
+        F.linear_cross_entropy(X, P, Y, linear_bias=W, weight=W, reduction="sum"),
+    ),
+}
+INPUTS = {
+    "CrossEntropyLoss": (X, Y),
+    "NLLLoss": (X, jnp.maximum(Y, 0)),
+    "BCELoss": (P, P),
+    "KLDivLoss": (X, X[::-1]),
+    "SoftMarginLoss": (X, SIGNS),
+    "MultiMarginLoss": (X, jnp.maximum(Y, 0)),
+    "MultiLabelMarginLoss": (X, SETS),
+    "HingeEmbeddingLoss": (X, SIGNS),
+    "PoissonNLLLoss": (P, P),
+    "GaussianNLLLoss": (X, P, P),
+    "LinearCrossEntropyLoss": (X, P, Y, W),
+}
+
+
+def test_every_class_is_here():
+    assert set(MADE) == {name for name in nn.__all__ if name.endswith("Loss")}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_loss_is_its_function_with_the_options_given_beforehand(name):
+    loss, expected = MADE[name]
+    inputs = INPUTS.get(name, (X, P))
+    np.testing.assert_array_equal(loss(*inputs), expected)
+    np.testing.assert_allclose(jax.jit(lambda loss, *inputs: loss(*inputs))(loss, *inputs), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_loss_is_a_frozen_pytree(name):
+    loss = MADE[name][0]
+    leaves, tree = jax.tree.flatten(loss)
+    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+    assert tree.unflatten(leaves) == loss == dataclasses.replace(loss)
+    assert hash(tree.unflatten(leaves)) == hash(loss)
+    assert jax.tree.map(lambda leaf: leaf, loss) == loss
+    assert repr(loss).startswith(f"{name}(")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        loss.reduction = "sum"
+
+
+def test_repr_names_arrays_by_dtype_and_shape():
+    text = "CrossEntropyLoss(weight=float32[3], ignore_index=-100, reduction='mean', label_smoothing=0.1)"
+    assert repr(MADE["CrossEntropyLoss"][0]) == text
+
+
+def test_the_hash_is_of_the_static_part_and_equality_of_both():
+    """Equal by the static part alone, two losses would share what `jit` compiles of either as a constant."""
+    loss, other = nn.CrossEntropyLoss(W), nn.CrossEntropyLoss(2 * W)
+    assert hash(loss) == hash(other)
+    assert loss == nn.CrossEntropyLoss(jnp.array(W)) != other
+    assert loss != nn.CrossEntropyLoss() != nn.NLLLoss()
+    assert nn.MSELoss() == nn.MSELoss() != nn.MSELoss(reduction="sum")
+
+    static = jax.jit(lambda loss: loss(X, Y), static_argnums=0)
+    np.testing.assert_allclose([static(loss), static(other)], [loss(X, Y), other(X, Y)], rtol=1e-6)
+
+
+def test_arrays_are_leaves_that_need_no_new_trace():
+    traces = []
+
+    @jax.jit
+    def value(loss):
+        traces.append(loss)
+        return loss(X, Y)
+
+    for weight in (W, W[::-1]):
+        np.testing.assert_allclose(value(nn.CrossEntropyLoss(weight)), F.cross_entropy(X, Y, weight), rtol=1e-6)
+    assert len(traces) == 1
+    value(nn.CrossEntropyLoss(W, reduction="sum"))
+    assert len(traces) == 2
+
+
+def test_losses_are_differentiated_stacked_and_mapped():
+    loss = nn.BCEWithLogitsLoss(pos_weight=W)
+    slope = jax.grad(lambda loss: loss(X, P))(loss).pos_weight
+    expected = jax.grad(lambda w: F.binary_cross_entropy_with_logits(X, P, pos_weight=w))(W)
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)
+    margins = [nn.MultiMarginLoss(weight=w) for w in (W, 2 * W)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *margins)
+    values = jax.vmap(lambda loss: loss(X, jnp.maximum(Y, 0)))(stacked)
+    np.testing.assert_allclose(values, [loss(X, jnp.maximum(Y, 0)) for loss in margins], rtol=1e-6)
+
+
+class Model(nnx.Module):
+    def __init__(self):
+        self.head = nnx.Linear(3, 3, rngs=nnx.Rngs(0))
+        self.loss = nnx.data(nn.CrossEntropyLoss(W))
+        self.distance = nn.MSELoss()
+
+    def __call__(self, x, y):
+        scores = self.head(x)
+        return self.loss(scores, y) + self.distance(scores, x)
+
+
+def test_a_loss_lives_in_a_flax_module():
+    model = Model()
+    optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        loss, slope = nnx.value_and_grad(lambda model: model(X, Y))(model)
+        optimizer.update(model, slope)
+        return loss
+
+    losses = [step(model, optimizer) for _ in range(3)]
+    assert losses[0] > losses[1] > losses[2]
+    np.testing.assert_array_equal(model.loss.weight, W)
+    again = nnx.merge(*nnx.split(model))
+    np.testing.assert_allclose(again(X, Y), model(X, Y))
+
+
+def test_making_and_calling_are_two_things():
+    with pytest.raises(TypeError, match=r"CrossEntropyLoss\(\)\(input, target\)"):
+        nn.CrossEntropyLoss(X, Y)
+
+
+def test_deprecated_arguments_warn_the_line_that_gives_them():
+    for make in (nn.CrossEntropyLoss, nn.MultiMarginLoss):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert make(size_average=False).reduction == "sum"
+        assert [(w.category, w.filename) for w in caught] == [(DeprecationWarning, __file__)], make
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        F.cross_entropy(X, Y, size_average=False)
+        F.softmax(X)
+        F.mse_loss(X, P[:1])
+    assert [w.filename for w in caught] == [__file__] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"linear_weight": P[:2]}, "linear_weight: got shape (2, 3); expected (3, 3)."),
+        ({"linear_bias": None}, "linear_bias: got None; expected an array, as bias=True."),
+    ],
+)
+def test_a_linear_loss_knows_its_layer(given, message):
+    loss = nn.LinearCrossEntropyLoss(3, 3, bias=True)
+    with pytest.raises(ValueError) as error:
+        loss(**{"input": X, "linear_weight": P, "target": Y, "linear_bias": W} | given)
+    assert str(error.value) == message
+
+
+def test_a_bad_id_under_a_trace_is_nan_and_checkify_names_it():
+    loss, slope = jax.jit(jax.value_and_grad(F.cross_entropy))(X, jnp.array([0, 1, 3]))
+    assert jnp.isnan(loss)
+    assert jnp.isnan(slope[2]).all()
+    error, _ = jax.jit(checkify.checkify(F.cross_entropy))(X, jnp.array([0, 1, 3]))
+    assert error.get().startswith("target: an id among [0 1 3] is outside [0, 3)")
+
+
+def test_nn_has_functional():
+    assert nn.functional.cross_entropy is F.cross_entropy
