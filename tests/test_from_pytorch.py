@@ -54,8 +54,9 @@ FLOAT32 = {"value": 2e-6, "gradient": 2e-5, "second": 1e-4}
 FLOAT64 = {"value": 1e-12, "gradient": 1e-12, "second": 1e-11}
 """How large the relative error may be: each derivative subtracts, and divides by small numbers, once more."""
 FLOOR = 4
-"""The absolute error that always may be, in units of rounding of the largest number in the array, or of 1: the array is
-made of sums and differences of numbers that large, as a loss near 0 is a difference of numbers near 1."""
+"""The absolute error that always may be, in units of rounding of 1, or of the largest number among the value and the
+derivatives up to the order in question: a loss near 0 is a difference of numbers near 1, and what a derivative subtracts
+are such numbers too."""
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 """Compiling is nearly all of the work here, and this halves it."""
@@ -164,6 +165,7 @@ def call(case: Case, arrays: dict[str, Any], layer: str = "") -> Array:
 def assert_close(actual: dict[str, Array], expected: Arrays, case: Case, rtols: dict[str, float]) -> None:
     """Shapes, dtypes and numbers; NaN where PyTorch has NaN."""
     assert actual.keys() == expected.keys()
+    orders = ("value", "gradient", "second")
     for name, x in expected.items():
         y, what, dtype = np.asarray(actual[name]), f"{case}: {name}", case.row.dtype
         if name == "value":
@@ -171,7 +173,8 @@ def assert_close(actual: dict[str, Array], expected: Arrays, case: Case, rtols: 
         dtype = jnp.dtype("float64" if rtols is FLOAT64 and dtype in ("float32", np.float32) else dtype)
         assert (y.shape, y.dtype) == (x.shape, dtype), what
         unit = np.finfo("float64" if dtype == "float64" else "float32").eps
-        floor = FLOOR * unit * np.max(np.abs(x), initial=1, where=np.isfinite(x))
+        before = [z for n, z in expected.items() if orders.index(n.split()[0]) <= orders.index(name.split()[0])]
+        floor = FLOOR * unit * max(np.max(np.abs(z), initial=1, where=np.isfinite(z)) for z in before)
         if dtype.itemsize == 2:
             assert within_one_step(y, x, floor), f"{what}: {y} for {x}"
         else:
