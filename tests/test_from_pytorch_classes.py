@@ -81,6 +81,23 @@ def test_a_loss_is_its_function_with_the_options_given_beforehand(name):
 
 
 @pytest.mark.parametrize("name", MADE)
+def test_mapped_over_batches_a_loss_is_that_of_each(name):
+    loss, inputs = MADE[name][0], INPUTS.get(name, (X, P))
+    batches = [inputs, tuple(x[::-1] for x in inputs)]
+    mapped = jax.vmap(lambda *inputs: loss(*inputs))(*(jnp.stack(both) for both in zip(*batches, strict=True)))
+    np.testing.assert_allclose(mapped, [loss(*batch) for batch in batches], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_both_modes_of_differentiation_agree_twice(name):
+    loss, (x, *others) = MADE[name][0], INPUTS.get(name, (X, P))
+    scalar = jax.checkpoint(lambda x: jnp.sum(loss(x, *others)))
+    np.testing.assert_allclose(jax.jacfwd(scalar)(x), jax.grad(scalar)(x), rtol=1e-5, atol=1e-6)
+    forward, reverse = jax.jit(jax.jacfwd(jax.grad(scalar)))(x), jax.jit(jax.jacrev(jax.grad(scalar)))(x)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_a_loss_is_a_frozen_pytree(name):
     loss = MADE[name][0]
     leaves, tree = jax.tree.flatten(loss)
