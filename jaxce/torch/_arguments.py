@@ -94,7 +94,7 @@ def promoted(*arrays: Array, weak: bool = False) -> np.dtype[Any]:
 def as_array(name: str, value: ArrayLike | None) -> AnyArray:
     """An array as it came; numbers of Python are none."""
     if value is None or isinstance(value, bool | int | float):
-        raise TypeError(f"{name}: got a {type(value).__name__}; expected an array. Wrap it in jnp.asarray(...).")
+        raise TypeError(f"{name}: got {value!r}; expected an array. Wrap it in jnp.asarray(...).")
     return array(name, value)
 
 
@@ -103,7 +103,8 @@ def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
     x = as_array(name, value)
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
         words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
-        raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.")
+        fix = f" Use {name}.astype(jnp.float32)." if kinds == FLOATING else ""
+        raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.{fix}")
     return on_device(x)
 
 
@@ -122,7 +123,7 @@ def require_same_shape(name: str, x: Array, shape: Shape) -> None:
 def require_same_dtype(name: str, x: ArrayLike, dtype: np.dtype[Any]) -> None:
     """Nothing is promoted here."""
     if (given := on_device(array(name, x)).dtype) != dtype:
-        raise TypeError(f"{name}: got dtype {given}; expected {dtype}, the dtype of input. Use {name}.astype({dtype}).")
+        raise TypeError(f"{name}: got dtype {given}; expected {dtype}. Use {name}.astype(input.dtype).")
 
 
 def broadcast(*, warn: int = 0, **arrays: Array) -> list[Array]:
@@ -205,7 +206,8 @@ def check_layer(loss: Mapping[str, Any]) -> tuple[int, ...]:
     for name in ("in_features", "num_classes", "out_features"):
         sizes = loss[name] if name == "out_features" else (loss[name],)
         if not isinstance(sizes, tuple | list) or not all(isinstance(n, int) for n in sizes):
-            raise TypeError(f"{name}: got {loss[name]!r}; expected {'a tuple of integers' if sizes else 'an integer'}.")
+            expected = "a tuple of integers" if name == "out_features" else "an integer"
+            raise TypeError(f"{name}: got {loss[name]!r}; expected {expected}.")
         if any(n < 0 for n in sizes):
             raise ValueError(f"{name}: got {loss[name]!r}; expected no negative size.")
     eps, weight, classes = loss["label_smoothing"], loss["weight"], loss["num_classes"]

@@ -211,7 +211,8 @@ def binary_cross_entropy(
     )
     require_same_dtype("target", target, dtype)
     require_same_shape("target", y, p.shape)
-    p, y = (require(n, x, (x >= 0) & (x <= 1), "in [0, 1]") for n, x in (("input", p), ("target", y)))
+    p = require("input", p, (p >= 0) & (p <= 1), "in [0, 1]; logits go to binary_cross_entropy_with_logits")
+    y = require("target", y, (y >= 0) & (y <= 1), "in [0, 1]")
     loss = clamped_cross_entropy(p, y)
     return close(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
 

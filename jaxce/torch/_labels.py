@@ -36,9 +36,9 @@ def open_classes(
     x = of_kind("input", input, FLOATING)
     if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
         raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
-    if ignore_index is None:
-        raise TypeError("ignore_index: got None; expected one integer, such as -100.")
-    if isinstance(ignore_index, int) and not -(2**63) <= ignore_index < 2**63:
+    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
+        raise TypeError(f"ignore_index: got {ignore_index!r}; expected one integer, such as -100.")
+    if not -(2**63) <= ignore_index < 2**63:
         raise ValueError(f"ignore_index: got {ignore_index}; expected an integer of 64 bits.")
     axis = min(1, x.ndim - 1)
     w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
@@ -75,7 +75,6 @@ def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
             f"target: got dtype {y.dtype} in the shape of input, which means probabilities; expected a floating dtype."
             " One-hot rows need target.astype(input.dtype), class ids no class axis."
         )
-    without_ignored(np.zeros(1, np.int32), ignore_index, None)  # one integer, whatever it is
     if ignore_index >= 0:
         text = f"ignore_index: got {ignore_index} with probabilities; expected a negative one, which ignores nothing."
         raise ValueError(text)
@@ -92,6 +91,7 @@ def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) 
         return y.reshape(())
     if y.shape != examples:
         hint = " target[:, 0] drops the class axis." if y.shape == (*shape[:axis], 1, *shape[axis + 1 :]) else ""
+        hint = " The classes lie along axis 1 here: jnp.moveaxis(input, -1, 1)." if y.shape == shape[:-1] else hint
         raise ValueError(f"target: got class ids of shape {y.shape}; expected {examples}{or_else}.{hint}")
     return y
 
