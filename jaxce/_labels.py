@@ -16,7 +16,10 @@ from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
 
 def target(
-    x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0, product: Callable[[Array, Array], Array] = times
+    x: OpenedSoftmax,
+    label_smoothing: Hyperparameter = 0.0,
+    product: Callable[[Array, Array], Array] = times,
+    short: bool = False,
 ) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
@@ -26,12 +29,14 @@ def target(
         probabilities:  q_c = w_c ((1 - eps) p_c + eps/C)              weight = sum_c w_c p_c
 
     Without class weights ``w`` is 1, and so is the weight. ``0 * inf`` is 0 with the default ``product``.
+    ``short`` logits stand for some of 16 bits, as which such logits count by themselves.
     """
     name, here = x.class_axis_name, x.logits.shape[x.axis]
     one = jnp.ones((), compute_dtype(x.logits))
     w = one if x.class_weights is None else x.class_weights
     eps = jnp.asarray(label_smoothing, one.dtype)
-    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, product, axis=x.axis, class_axis_name=name)
+    short = short or jnp.finfo(x.logits.dtype).bits == 16
+    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, product, short, axis=x.axis, class_axis_name=name)
     if not is_off(label_smoothing):
         offset = eps / (here if name is None else here * lax.axis_size(name)) * w
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)

@@ -41,7 +41,7 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
-    ids = target.hit.ids if target.hit is not None and _is_short(x) else None
+    ids = target.hit.ids if target.hit is not None and target.short else None
 
     def reduce(x: Array, probs: Array | None, kept: Array | None, ids: Array | None) -> tuple[Array, ...]:
         x = hide(x, kept)
@@ -49,7 +49,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
         expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)
-        return (m, *_exponentials(x, from_m, ids, axis), *expected) if normalize else expected
+        return (m, *_exponentials(from_m, ids, axis, target.short), *expected) if normalize else expected
 
     sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), ids, axis=axis)
     m = log_s = label = jnp.zeros(example_shape(x, axis), dtype)
@@ -57,7 +57,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
     if normalize:
         m, s = sums[0], over_shards(sums[1], name)
-        if _is_short(x):
+        if target.short:
             left_out = jnp.expm1(label - m) if target.hit is not None else over_shards(sums[2], name) - 1
             log_s = jnp.log1p(s + left_out)
         else:
@@ -70,16 +70,11 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
-def _is_short(x: Leaf) -> bool:
-    """Whether numbers are of 16 bits, which have room for a loss of 1e-9 where a sum near 1 in float32 has not."""
-    return bool(jnp.finfo(x.dtype).bits == 16)
-
-
-def _exponentials(x: Array, from_m: Array, ids: Array | None, axis: int) -> tuple[Array, ...]:
-    """``sum_c exp(x_c - m)``; of 16 bits without the label's class, or without those at ``m`` and then their number."""
-    if not _is_short(x):
+def _exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
+    """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number."""
+    if not short:
         return (jnp.sum(jnp.exp(from_m), axis),)
-    left_out = from_m == 0 if ids is None else one_hot(ids, x.shape[axis], axis)
+    left_out = from_m == 0 if ids is None else one_hot(ids, from_m.shape[axis], axis)
     rest = jnp.sum(jnp.where(left_out, 0, jnp.exp(from_m)), axis)
     return (rest,) if ids is not None else (rest, jnp.sum(left_out, axis, dtype=from_m.dtype))
 
@@ -109,7 +104,7 @@ def _along_logits(
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
     kept = kept_rows(target.kept, x, axis)
-    short, x, dx = _is_short(x), hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
     log_p = x - beside(m, axis) - beside(log_s, axis) if normalize else jnp.full_like(x, -jnp.inf)
     p, total = jnp.exp(log_p), beside(target.total, axis)
     q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
@@ -118,7 +113,7 @@ def _along_logits(
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
     slope = total * p - q
-    if short:
+    if target.short:
         slope = jnp.where(p > 0.5, total * jnp.expm1(log_p) + (total - q), slope)
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 

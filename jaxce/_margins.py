@@ -1,10 +1,8 @@
 """Losses of margins: by how much the right scores must lie above the others."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxce._classes import beside, one_hot, pick
 from jaxce._types import Examples
@@ -17,16 +15,26 @@ def hinge(x: Array, ids: Array, margin: Array, p: int, axis: int) -> Examples:
     return jnp.sum(missed if p == 1 else missed**2, axis) / x.shape[axis]
 
 
-@partial(jax.checkpoint, prevent_cse=False)
-def multilabel_hinge(x: Array, named: Array) -> Examples:
-    """``1/C sum_{i, j} named_i [named_j = 0] max(0, 1 - x_i + x_j)`` along the last axis.
+def multilabel_hinge(x: Array, ids: Array, listed: Array) -> Examples:
+    """``1/C sum_{i in Y, j not in Y} max(0, 1 - x_i + x_j)`` for rows ``[N, C]``, with Y the ids that are listed.
 
-    A checkpoint, so that the pairs of classes are never an array.
+    One id of every row at a time, so that the pairs of classes are never an array.
     """
-    missed = _positive(1 - x[..., :, None] + x[..., None, :])
-    right, wrong = named[..., :, None], named[..., None, :]
-    pairs = jnp.where((right > 0) & (wrong == 0), right * missed, 0)
-    return jnp.sum(pairs, (-2, -1)) / x.shape[-1]
+    classes, columns = x.shape[-1], (ids.T, listed.T)
+    nobody, nothing = jnp.zeros(x.shape, bool), jnp.zeros(x.shape[:1], x.dtype)
+
+    def name(named: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        return named | (one_hot(column[0], classes, -1) & column[1][:, None]), None
+
+    named = lax.scan(name, nobody, columns)[0]
+
+    @jax.checkpoint
+    def add(loss: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        missed = _positive(1 - beside(pick(x, column[0], 1), 1) + x)
+        return loss + jnp.where(column[1], jnp.sum(jnp.where(named, 0, missed), -1), 0), None
+
+    total: Examples = lax.scan(add, nothing, columns)[0]
+    return total / classes
 
 
 def soft_margin(x: Array, y: Array) -> Array:

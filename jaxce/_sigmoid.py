@@ -1,6 +1,7 @@
 """Losses over independent yes-or-no questions: one label for each logit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -74,8 +75,8 @@ def sigmoid_binary_cross_entropy(
     )
     x, eps = opened.logits, jnp.asarray(label_smoothing, opened.labels.dtype)
     y = opened.labels * (1 - eps) + eps / 2
-    positive = y if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis) * y
-    loss = surprise_of_log_odds(x, 1 - y, positive)
+    pos_weight = None if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis)
+    loss = surprise_of_log_odds(x, y, pos_weight)
     return _close_elements(opened, loss, reduction)
 
 
@@ -142,11 +143,32 @@ def _close_elements(opened: Opened, loss: Array, reduction: Reduction) -> Reduce
     return close(opened, loss, 1.0, reduction)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def surprise_of_log_odds(
-    x: Array, negative: Array, positive: Array, product: Callable[[Array, Array], Array] = times
+    x: Array, y: Array, pos_weight: Array | None, product: Callable[[Array, Array], Array] = times
 ) -> Array:
-    """``negative softplus(x) + positive softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
-    return product(negative, jax.nn.softplus(x)) + product(positive, jax.nn.softplus(-x))
+    """``(1 - y) softplus(x) + pos_weight y softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
+    positive = y if pos_weight is None else pos_weight * y
+    return product(1 - y, jax.nn.softplus(x)) + product(positive, jax.nn.softplus(-x))
+
+
+def _surprise_of_log_odds_jvp(
+    product: Callable[[Array, Array], Array], primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    """Along the labels the slopes of the two terms would cancel, where their difference is ``x``."""
+    (x, y, pos_weight), (dx, dy, dw) = primals, tangents
+    w = jnp.ones((), x.dtype) if pos_weight is None else pos_weight
+    slope = jnp.zeros_like(x)
+    if not isinstance(dx, SymbolicZero):
+        slope += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx
+    if not isinstance(dy, SymbolicZero):
+        slope += (times(w - 1, jax.nn.softplus(-x)) - x) * dy
+    if dw is not None and not isinstance(dw, SymbolicZero):
+        slope += product(y, jax.nn.softplus(-x)) * dw
+    return surprise_of_log_odds(x, y, pos_weight, product), slope
+
+
+surprise_of_log_odds.defjvp(_surprise_of_log_odds_jvp, symbolic_zeros=True)
 
 
 @jax.custom_jvp

@@ -92,12 +92,14 @@ class Target:
 
     ``total`` is the sum over the classes, NaN where the id cannot be read. ``scale`` and ``offset`` are scalars or
     ``[classes]``. What is None is not there. ``product`` multiplies a ``q_c`` and a logarithm: it settles ``0 * inf``.
+    ``short`` results are rounded to 16 bits, which have room for a loss of 1e-9 where a sum near 1 in float32 has not.
     """
 
     total: Leaf
     scale: Leaf
     kept: Leaf | None
     product: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
+    short: bool = dataclasses.field(metadata={"static": True})
     hit: Hit | None = None
     probs: Leaf | None = None
     offset: Leaf | None = None

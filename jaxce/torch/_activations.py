@@ -21,7 +21,7 @@ def softmax(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
     Args:
         input: logits, floating, any shape; any real dtype or bool where ``dtype`` is given.
         dim: the class dimension; left out, 1, or 0 for inputs of rank 0, 1 and 3, with a warning.
-        _stacklevel: of that warning.
+        _stacklevel: here for PyTorch's order; the warning finds its caller.
         dtype: the floating dtype to compute in.
 
     Returns:
@@ -38,7 +38,7 @@ def softmax(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
     Source:
         PyTorch 2.13, ``torch.nn.functional.softmax``.
     """
-    return _along(jax.nn.softmax, input, dim, _stacklevel, dtype)
+    return _along(jax.nn.softmax, input, dim, dtype)
 
 
 def log_softmax(
@@ -51,7 +51,7 @@ def log_softmax(
     Args:
         input: logits, floating, any shape; any real dtype or bool where ``dtype`` is given.
         dim: the class dimension; left out, 1, or 0 for inputs of rank 0, 1 and 3, with a warning.
-        _stacklevel: of that warning.
+        _stacklevel: here for PyTorch's order; the warning finds its caller.
         dtype: the floating dtype to compute in.
 
     Returns:
@@ -68,7 +68,7 @@ def log_softmax(
     Source:
         PyTorch 2.13, ``torch.nn.functional.log_softmax``.
     """
-    return _along(jax.nn.log_softmax, input, dim, _stacklevel, dtype)
+    return _along(jax.nn.log_softmax, input, dim, dtype)
 
 
 def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
@@ -79,7 +79,7 @@ def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
     Args:
         input: logits, floating, any shape; any real dtype or bool where ``dtype`` is given.
         dim: the class dimension; left out, 1, or 0 for inputs of rank 0, 1 and 3, with a warning.
-        _stacklevel: of that warning.
+        _stacklevel: here for PyTorch's order; the warning finds its caller.
         dtype: the floating dtype to compute in.
 
     Returns:
@@ -96,7 +96,7 @@ def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
     Source:
         PyTorch 2.13, ``torch.nn.functional.softmin``.
     """
-    return _along(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, _stacklevel, dtype, REAL)
+    return _along(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, REAL)
 
 
 def sigmoid(input: ArrayLike) -> Array:
@@ -214,10 +214,9 @@ def _along(
     function: Callable[[Array, int], Array],
     input: ArrayLike,
     dim: int | None,
-    stacklevel: int,
     dtype: DTypeLike | None,
     kinds: Kinds = REAL_OR_BOOL,
 ) -> Array:
     x, result = open_activation(input, dtype, kinds if dtype is not None else FLOATING)
-    axis = open_dim(dim, x.ndim, stacklevel + 1)
+    axis = open_dim(dim, x.ndim)
     return (function(x, axis) if x.ndim else function(x[None], 0)[0]).astype(result)

@@ -3,10 +3,12 @@
 import dataclasses
 import operator
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -31,27 +33,35 @@ def open_reduction(
     reduce: bool | None = None,
     *,
     names: tuple[str, ...] = ENUM,
-    stacklevel: int = 3,
 ) -> str:
     """The reduction by its name of today; the deprecated arguments override it."""
     if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(size_average, reduce, stacklevel=stacklevel + 1)
+        reduction = legacy_reduction(size_average, reduce)
     if reduction not in names:
         raise ValueError(f"reduction: got {reduction!r}; expected one of {names}.")
     if reduction == "elementwise_mean":
         text = "reduction: got 'elementwise_mean', which is deprecated; write reduction='mean'."
-        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+        warn(text, DeprecationWarning)
         return "mean"
     return reduction
 
 
-def legacy_reduction(size_average: bool | None, reduce: bool | None, *, stacklevel: int) -> str:
+def legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
     """What the deprecated arguments mean, with a warning."""
+    check_flags(size_average=size_average, reduce=reduce)
     averaged = size_average is None or size_average
     reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
     text = f"size_average, reduce: both are deprecated; write reduction={reduction!r}."
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+    warn(text, DeprecationWarning)
     return reduction
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Warns of the line that called the library, from however deep within it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("jaxce."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def open_elements(
@@ -93,7 +103,7 @@ def promoted(*arrays: Array, weak: bool = False) -> np.dtype[Any]:
 
 def as_array(name: str, value: ArrayLike | None) -> AnyArray:
     """An array as it came; numbers of Python are none."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or (isinstance(value, bool | int | float) and not isinstance(value, np.generic)):
         raise TypeError(f"{name}: got {value!r}; expected an array. Wrap it in jnp.asarray(...).")
     return array(name, value)
 
@@ -106,6 +116,14 @@ def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
         fix = f" Use {name}.astype(jnp.float32)." if kinds == FLOATING else ""
         raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.{fix}")
     return on_device(x)
+
+
+def is_floating(dtype: DTypeLike) -> bool:
+    """Whether this is a dtype at all, and a floating one."""
+    try:
+        return bool(jnp.issubdtype(dtype, jnp.floating))
+    except TypeError:
+        return False
 
 
 def require_rank(name: str, x: Array, least: int) -> None:
@@ -126,17 +144,17 @@ def require_same_dtype(name: str, x: ArrayLike, dtype: np.dtype[Any]) -> None:
         raise TypeError(f"{name}: got dtype {given}; expected {dtype}. Use {name}.astype(input.dtype).")
 
 
-def broadcast(*, warn: int = 0, **arrays: Array) -> list[Array]:
-    """The arrays in their common shape; ``warn`` is the depth below the caller to be warned of differing ones."""
+def broadcast(*, quiet: bool = True, **arrays: Array) -> list[Array]:
+    """The arrays in their common shape; unless ``quiet``, with a warning where they differ."""
     (first, x), *others = arrays.items()
     shape = x.shape
     for name, y in others:
-        if warn and y.shape != x.shape:
+        if not quiet and y.shape != x.shape:
             text = f"{name}: got shape {y.shape} for {first} of shape {x.shape}, which broadcasts: is it meant to?"
-            warnings.warn(text, UserWarning, stacklevel=warn)
+            warn(text, UserWarning)
         try:
-            shape = np.broadcast_shapes(shape, y.shape)
-        except ValueError:
+            shape = jnp.broadcast_shapes(shape, y.shape)
+        except (TypeError, ValueError):
             text = f"{name}: got shape {y.shape}; expected one that broadcasts with {shape}."
             raise ValueError(text) from None
     return [jnp.broadcast_to(y, shape) for y in arrays.values()]
@@ -157,8 +175,23 @@ def open_smoothing(label_smoothing: Hyperparameter) -> Hyperparameter:
     return label_smoothing if label_smoothing > 0 else 0.0
 
 
+def check_flags(**flags: Any) -> None:
+    """Python values, which a trace knows."""
+    for name, value in flags.items():
+        if isinstance(value, Array | np.ndarray):
+            raise TypeError(f"{name}: got an array; expected a Python value.")
+
+
+def check_bools(**flags: bool) -> None:
+    """Yes or no."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name}: got {value!r}; expected a bool.")
+
+
 def check_p(p: int) -> int:
     """1 or 2."""
+    check_flags(p=p)
     if p not in (1, 2):
         raise ValueError(f"p: got {p!r}; expected 1 or 2.")
     return int(p)
@@ -173,7 +206,7 @@ def check_number(
             raise ValueError(f"{name}: got shape {value.shape}; expected one number.")
     elif not isinstance(value, int | float | np.generic):
         raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
-    elif not ok(value):
+    if not isinstance(value, jax.core.Tracer) and not ok(value):
         raise ValueError(f"{name}: got {value}; expected a number {expected}.")
 
 
@@ -183,16 +216,17 @@ def check_scalar(name: str, value: object) -> None:
         raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
 
 
-def check_loss(flags: tuple[Any, ...], arrays: Mapping[str, Any]) -> None:
-    """What a loss is made with: flags that are no arrays, and arrays or None."""
-    if any(isinstance(flag, Array | np.ndarray) for flag in flags):
-        raise TypeError(
-            "size_average: got an array; expected a bool or None. A loss is made first and called then:"
-            " CrossEntropyLoss()(input, target)."
-        )
-    for name, value in arrays.items():
-        if value is not None and not isinstance(value, Array | np.ndarray):
-            raise TypeError(f"{name}: got a {type(value).__name__}; expected an array or None. Use jnp.asarray(...).")
+def check_loss(kind: str, legacy: tuple[Any, ...], options: Mapping[str, Any], leaves: tuple[str, ...]) -> None:
+    """What a loss is made with: arrays or None for its weights, Python values or scalars for the rest."""
+    rest = {"size_average": legacy, **{name: (value,) for name, value in options.items() if name not in leaves}}
+    for name, values in rest.items():
+        if any(isinstance(v, Array | np.ndarray) and (v.ndim or name == "size_average") for v in values):
+            fix = f"A loss is made first and called then: {kind}()(input, target)."
+            raise TypeError(f"{name}: got an array; expected a Python value. {fix}")
+    for name in leaves:
+        if options[name] is not None and not isinstance(options[name], Array | np.ndarray):
+            kind = type(options[name]).__name__
+            raise TypeError(f"{name}: got a {kind}; expected an array or None. Use jnp.asarray(...).")
 
 
 def check_one_axis(name: str, value: ArrayLike | None) -> None:
@@ -201,8 +235,8 @@ def check_one_axis(name: str, value: ArrayLike | None) -> None:
         raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one axis, [C].")
 
 
-def check_layer(loss: Mapping[str, Any]) -> tuple[int, ...]:
-    """The options of `LinearCrossEntropyLoss`; gives its further axes as a tuple."""
+def check_layer(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `LinearCrossEntropyLoss`; gives those that have a normal form."""
     for name in ("in_features", "num_classes", "out_features"):
         sizes = loss[name] if name == "out_features" else (loss[name],)
         if not isinstance(sizes, tuple | list) or not all(isinstance(n, int) for n in sizes):
@@ -216,9 +250,10 @@ def check_layer(loss: Mapping[str, Any]) -> tuple[int, ...]:
         raise ValueError(f"weight: got shape {jnp.shape(weight)}; expected ({classes},), one weight per class.")
     if loss["device"] is not None:
         raise ValueError(f"device: got {loss['device']!r}; expected None. Place the weights with jax.device_put.")
-    if loss["dtype"] is not None and not jnp.issubdtype(loss["dtype"], jnp.floating):
+    if loss["dtype"] is not None and not is_floating(loss["dtype"]):
         raise TypeError(f"dtype: got {loss['dtype']!r}; expected a floating dtype.")
-    return tuple(loss["out_features"])
+    dtype = None if loss["dtype"] is None else jnp.dtype(loss["dtype"])
+    return {"out_features": tuple(loss["out_features"]), "dtype": dtype}
 
 
 def check_linear(loss: Mapping[str, Any], linear_weight: ArrayLike, linear_bias: ArrayLike | None) -> None:
@@ -272,16 +307,16 @@ class LinearCrossEntropyOptions:
         size = self.batch_chunk_size
         if size is not None and not (isinstance(size, int) and size > 0):
             raise ValueError(f"batch_chunk_size: got {size!r}; expected a positive integer or None.")
-        if self.acc_dtype is not None and not jnp.issubdtype(self.acc_dtype, jnp.floating):
+        if self.acc_dtype is not None and not is_floating(self.acc_dtype):
             raise ValueError(f"acc_dtype: got {self.acc_dtype!r}; expected a floating dtype or None.")
 
 
-def open_dim(dim: int | None, ndim: int, stacklevel: int) -> int:
+def open_dim(dim: int | None, ndim: int) -> int:
     """The class dimension; left out, PyTorch guesses it from the rank."""
     if dim is None:
         dim = 0 if ndim in (0, 1, 3) else 1
         text = f"dim: got None, for which {dim} is taken; write dim={dim}."
-        warnings.warn(text, UserWarning, stacklevel=stacklevel)
+        warn(text, UserWarning)
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise TypeError(f"dim: got a {type(dim).__name__}; expected one integer.")
     if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
@@ -291,7 +326,7 @@ def open_dim(dim: int | None, ndim: int, stacklevel: int) -> int:
 
 def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds) -> tuple[Array, np.dtype[Any]]:
     """The input of an activation in the dtype it is computed in, and the dtype of the result."""
-    if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+    if dtype is not None and not is_floating(dtype):
         raise TypeError(f"dtype: got {dtype}; expected a floating dtype.")
     x = of_kind("input", input, kinds)
     result = promoted(x) if dtype is None else jnp.dtype(dtype)

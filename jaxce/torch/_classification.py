@@ -1,7 +1,6 @@
 """PyTorch's losses of classes and probabilities: its rules around the formulas of the core."""
 
 import operator
-import warnings
 
 import jax.numpy as jnp
 from jax import Array
@@ -21,13 +20,15 @@ from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
     broadcast,
     broadcast_into,
+    check_bools,
     open_elements,
     open_reduction,
     open_smoothing,
     require_same_dtype,
     require_same_shape,
+    warn,
 )
-from jaxce.torch._labels import open_classes, open_linear
+from jaxce.torch._labels import OpenedClasses, open_classes, open_linear, open_linear_targets
 from jaxce.torch._reductions import close, close_classes
 
 
@@ -72,11 +73,15 @@ def cross_entropy(
         PyTorch 2.13, ``torch.nn.functional.cross_entropy``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
-    eps = open_smoothing(label_smoothing)
     opened = open_classes(input, target, weight, ignore_index, probabilities=True)
-    q, weights = coefficients(opened, eps, operator.mul)
+    return _cross_entropy(opened, reduction, label_smoothing)
+
+
+def _cross_entropy(opened: OpenedClasses, reduction: str, label_smoothing: Hyperparameter) -> Array:
+    eps, short = open_smoothing(label_smoothing), opened.dtype.itemsize == 2
+    q, weights = coefficients(opened, eps, operator.mul, short)
     loss, log_z = surprise_of_logits(opened.logits, q)
-    loss *= jnp.where(log_z == jnp.inf, jnp.asarray(jnp.nan, loss.dtype), 1)  # PyTorch subtracts infinities there
+    loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
     return close_classes(opened, loss, weights, reduction)
 
 
@@ -166,8 +171,12 @@ def linear_cross_entropy(
     Source:
         PyTorch 2.13, ``torch.nn.functional.linear_cross_entropy``.
     """
-    logits, w, ignored, dtype = open_linear(input, linear_weight, target, linear_bias, weight, ignore_index)
-    return cross_entropy(logits, target, w, None, ignored, None, reduction, label_smoothing).astype(dtype)
+    reduction = open_reduction(reduction)
+    x, w, b = open_linear(input, linear_weight, linear_bias, options)
+    logits = jnp.tensordot(x, w, (-1, -1))
+    logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
+    opened = open_linear_targets(logits, target, weight, ignore_index, jnp.asarray(input).dtype)
+    return _cross_entropy(opened, reduction, label_smoothing)
 
 
 def binary_cross_entropy(
@@ -263,9 +272,9 @@ def binary_cross_entropy_with_logits(
         pos_weight=(pos_weight, REAL),
     )
     require_same_shape("target", y, x.shape)
-    positive = y if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape) * y
-    loss = surprise_of_log_odds(x, 1 - y, positive, operator.mul)
-    loss += jnp.where(x == -jnp.inf, jnp.asarray(jnp.nan, x.dtype), 0)  # PyTorch subtracts infinities there
+    pos_w = None if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape)
+    loss = surprise_of_log_odds(x, y, pos_w, operator.mul)
+    loss += jnp.where(x == -jnp.inf, jnp.nan, jnp.zeros((), x.dtype))  # PyTorch subtracts infinities there
     return close(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
 
 
@@ -306,10 +315,11 @@ def kl_div(
         PyTorch 2.13, ``torch.nn.functional.kl_div``.
         Kullback and Leibler, "On Information and Sufficiency" (Annals of Mathematical Statistics 22, 1951), eq. 2.4.
     """
+    check_bools(log_target=log_target)
     per_row = reduction == "batchmean"
     if reduction == "mean" and size_average is None and reduce is None:
         text = "reduction: 'mean' divides by the number of elements, classes included; 'batchmean' by the batch size."
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warn(text, UserWarning)
     reduction = open_reduction("sum" if per_row else reduction, size_average, reduce, names=ENUM)
     (log_q, p), dtype = open_elements(weak=True, input=(input, FLOATING), target=(target, FLOATING))
     rows = log_q.shape[0] if per_row and log_q.ndim else 1

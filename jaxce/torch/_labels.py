@@ -14,7 +14,16 @@ from jaxtyping import Bool, Float
 from jaxce._inputs import on_device
 from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
 from jaxce._values import read_ids, without_ignored
-from jaxce.torch._arguments import FLOATING, REAL_OR_BOOL, as_array, computing, of_kind, promoted, require_same_dtype
+from jaxce.torch._arguments import (
+    FLOATING,
+    REAL_OR_BOOL,
+    LinearCrossEntropyOptions,
+    as_array,
+    computing,
+    of_kind,
+    promoted,
+    require_same_dtype,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +39,20 @@ class OpenedClasses(OpenedSoftmax):
 
 
 def open_classes(
-    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, *, probabilities: bool
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    *,
+    probabilities: bool,
+    dtype: np.dtype[Any] | None = None,
 ) -> OpenedClasses:
-    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities."""
+    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities.
+
+    The logits count as of a ``dtype``, which is their own unless it is given.
+    """
     x = of_kind("input", input, FLOATING)
+    own = jnp.zeros((1,), x.dtype if dtype is None else dtype)
     if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
         raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
     if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
@@ -48,12 +67,12 @@ def open_classes(
     if probabilities and y.shape == x.shape:
         probs = _probabilities(y, ignore_index)
         read: Ids | Probs = Probs(probs)
-        present, dtype = None, promoted(x, probs, *(() if w is None else (w,)))
+        present, dtype = None, promoted(own, probs, *(() if w is None else (w,)))
     else:
         if w is not None:
-            require_same_dtype("weight", w, x.dtype)
+            require_same_dtype("weight", w, own.dtype)
         y = _ids_of_examples(y, x.shape, axis, probabilities)
-        present, dtype = without_ignored(y, ignore_index, None), x.dtype
+        present, dtype = without_ignored(y, ignore_index, None), own.dtype
         read = read_ids(y, x.shape[axis], present, "target", _id_hint)
     x = x.astype(dtype) if dtype == np.float64 else x
     return OpenedClasses(
@@ -104,12 +123,12 @@ def _id_hint(value: int, classes: Size) -> str:
 def open_linear(
     input: ArrayLike,
     linear_weight: ArrayLike,
-    target: ArrayLike,
     linear_bias: ArrayLike | None,
-    weight: ArrayLike | None,
-    ignore_index: int | None,
-) -> tuple[Array, ArrayLike | None, int, np.dtype[Any]]:
-    """The logits of a linear layer and the class weights to compute with, the ignored id, the dtype of the loss."""
+    options: LinearCrossEntropyOptions | None,
+) -> tuple[Array, Array, Array | None]:
+    """Features, weights and bias of a linear layer, to compute its logits with."""
+    if not isinstance(options, LinearCrossEntropyOptions | None):
+        raise TypeError(f"options: got {options!r}; expected LinearCrossEntropyOptions or None.")
     x, w = of_kind("input", input, FLOATING), of_kind("linear_weight", linear_weight, FLOATING)
     b = None if linear_bias is None else of_kind("linear_bias", linear_bias, FLOATING)
     require_same_dtype("linear_weight", w, x.dtype)
@@ -123,18 +142,18 @@ def open_linear(
         if b.shape != w.shape[:-1]:
             raise ValueError(f"linear_bias: got shape {b.shape}; expected {w.shape[:-1]}.")
     computed = computing(x)
-    logits = jnp.tensordot(x.astype(computed), w.astype(computed), (-1, -1))
-    logits = logits if b is None else logits + jnp.broadcast_to(b.astype(computed), logits.shape)
-    dtype, y = x.dtype, as_array("target", target)
-    class_weights = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
-    if y.shape == logits.shape:
-        if ignore_index is not None:
-            raise ValueError(f"ignore_index: got {ignore_index} with probabilities; expected None.")
-        dtype = promoted(x, on_device(y), *(() if class_weights is None else (class_weights,)))
-    elif class_weights is not None:
-        require_same_dtype("weight", class_weights, x.dtype)
-    class_weights = None if class_weights is None else class_weights.astype(computed)
-    return logits, class_weights, -100 if ignore_index is None else ignore_index, dtype
+    return x.astype(computed), w.astype(computed), None if b is None else b.astype(computed)
+
+
+def open_linear_targets(
+    logits: Array, target: ArrayLike, weight: ArrayLike | None, ignore_index: int | None, dtype: np.dtype[Any]
+) -> OpenedClasses:
+    """Opens the loss of logits that were computed from features of some dtype."""
+    holds_probabilities = as_array("target", target).shape == logits.shape
+    if holds_probabilities and ignore_index is not None:
+        raise ValueError(f"ignore_index: got {ignore_index} with probabilities; expected None.")
+    ignored = -100 if ignore_index is None else ignore_index
+    return open_classes(logits, target, weight, ignored, probabilities=True, dtype=dtype)
 
 
 def open_rows(

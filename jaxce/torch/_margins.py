@@ -8,10 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._classes import one_hot, pick
+from jaxce._classes import pick
 from jaxce._margins import hinge, multilabel_hinge, soft_margin
 from jaxce._sigmoid import surprise_of_log_odds
-from jaxce._types import Hyperparameter, Ids
+from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
     FLOATING,
     NAMES,
@@ -109,7 +109,7 @@ def multilabel_soft_margin_loss(
     require_rank("input", x, 1)
     axis, classes = x.ndim - 1, x.shape[-1]
     x, y, w = broadcast(input=x, target=y, weight=jnp.ones((), x.dtype) if w is None else w)
-    loss = w * surprise_of_log_odds(x, 1 - y, y, operator.mul)
+    loss = w * surprise_of_log_odds(x, y, None, operator.mul)
     return close(jnp.sum(loss, axis) / classes, reduction, dtype)
 
 
@@ -159,7 +159,7 @@ def multi_margin_loss(
     read = open_row_ids(x, y)
     loss = hinge(x, read.ids, jnp.asarray(margin, x.dtype), check_p(p), axis=1)
     loss = loss if w is None else pick(w, read.ids, 0) * loss
-    return close(_only_readable(loss, read).reshape(y.shape), reduction, dtype)
+    return close(_only_readable(loss, x, read.readable).reshape(y.shape), reduction, dtype)
 
 
 def multilabel_margin_loss(
@@ -198,8 +198,8 @@ def multilabel_margin_loss(
     reduction = open_reduction(reduction, size_average, reduce)
     x, y, _, dtype = open_rows(input, target)
     read, listed = open_label_sets(x, y, jnp.shape(input))
-    named = jnp.sum(one_hot(read.ids, x.shape[1], -1) & listed[..., None], 1, dtype=x.dtype)
-    loss = _only_readable(multilabel_hinge(x, named), read)
+    readable = None if read.readable is None else jnp.all(read.readable, -1)
+    loss = _only_readable(multilabel_hinge(x, read.ids, listed), x, readable)
     return close(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
 
 
@@ -246,9 +246,9 @@ def hinge_embedding_loss(
     return close(jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0), reduction, dtype)
 
 
-def _only_readable(loss: Array, read: Ids) -> Array:
-    """The loss, NaN in value and gradient where an id cannot be read."""
-    if read.readable is None:
+def _only_readable(loss: Array, x: Array, readable: Array | None) -> Array:
+    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where its ids cannot be read."""
+    if readable is None:
         return loss
-    readable = read.readable if loss.ndim == read.readable.ndim else jnp.all(read.readable, -1)
-    return loss * jnp.where(readable, jnp.ones((), loss.dtype), jnp.nan)
+    nothing = jnp.sum(jnp.where(readable[:, None], 0, x), -1)
+    return loss + jnp.where(readable, jnp.zeros((), x.dtype), jnp.nan) * nothing

@@ -20,6 +20,7 @@ from jaxce.torch._arguments import (
     REAL_OR_BOOL,
     Kinds,
     broadcast,
+    check_bools,
     check_number,
     of_kind,
     open_elements,
@@ -236,6 +237,7 @@ def poisson_nll_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
     check_number("eps", eps)
+    check_bools(log_input=log_input, full=full)
     rate = of_kind("input", input, REAL_OR_BOOL if log_input else REAL)
     counts = REAL if full or rate.dtype == jnp.bool_ else REAL_OR_BOOL
     (x, y), dtype = open_elements(weak=True, floating=False, input=(rate, REAL_OR_BOOL), target=(target, counts))
@@ -286,6 +288,7 @@ def gaussian_nll_loss(
     """
     reduction = open_reduction(reduction, names=NAMES)
     check_number("eps", eps)
+    check_bools(full=full)
     mean = of_kind("input", input, REAL)
     if isinstance(var, float):
         check_number("var", var, lambda number: not number < 0, "at least 0")
@@ -314,7 +317,7 @@ def _differences(
     )
     if w is not None:
         require_same_shape("weight", w, x.shape)
-    x, y = broadcast(warn=4, input=x, target=y)
+    x, y = broadcast(quiet=False, input=x, target=y)
     return x - y, w, dtype
 
 

@@ -5,7 +5,9 @@ Each is its function in `functional`, which documents the options, with these gi
 """
 
 import dataclasses
+import inspect
 from dataclasses import InitVar
+from functools import partial
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
@@ -68,65 +70,72 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-LEAVES = ("weight", "pos_weight")
-"""The fields that hold arrays."""
+WEIGHTS = ("weight", "pos_weight")
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
-def _pytree(kind: type[T]) -> type[T]:
-    """A frozen dataclass that is a pytree, put together again without `__init__`, as its leaves are anything then."""
-    made: Any = dataclasses.dataclass(frozen=True, eq=False, repr=False)(kind)
-    names = [f.name for f in dataclasses.fields(made)]
-    leaves, static = [n for n in names if n in LEAVES], [n for n in names if n not in LEAVES]
-
-    def flatten(loss: Any) -> tuple[list[tuple[jax.tree_util.GetAttrKey, Any]], tuple[Any, ...]]:
-        keyed = [(jax.tree_util.GetAttrKey(name), getattr(loss, name)) for name in leaves]
-        return keyed, tuple(getattr(loss, name) for name in static)
-
-    def unflatten(values: tuple[Any, ...], children: Any) -> Any:
-        loss = object.__new__(made)
-        for name, value in (*zip(leaves, children, strict=True), *zip(static, values, strict=True)):
-            object.__setattr__(loss, name, value)
-        return loss
-
-    jax.tree_util.register_pytree_with_keys(made, flatten, unflatten)
-    return kind
+def _frozen(kind: type[T]) -> type[T]:
+    return dataclasses.dataclass(frozen=True, eq=False, repr=False)(kind)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@_frozen
 class _Loss:
-    """What the losses share: the deprecated arguments, comparison and the text they print as."""
+    """What the losses share: they are pytrees, and compare and print as such."""
 
     function: ClassVar[Any]
-    depth: ClassVar[int] = 4
-    """Calls between whoever makes a loss and a warning of the deprecated arguments."""
+
+    def __init_subclass__(cls) -> None:
+        """Every loss is a pytree, a user's own as well."""
+        jax.tree_util.register_pytree_with_keys(cls, _flatten, partial(_unflatten, cls))
 
     def __post_init__(self, *legacy: bool | None) -> None:
-        check_loss(legacy, {name: getattr(self, name, None) for name in LEAVES})
+        weights = tuple(name for name in WEIGHTS if name in vars(self))
+        check_loss(type(self).__name__, legacy, vars(self), weights)
         if any(flag is not None for flag in legacy):
-            object.__setattr__(self, "reduction", legacy_reduction(*legacy, stacklevel=self.depth))
+            object.__setattr__(self, "reduction", legacy_reduction(*legacy))
+        arrays = tuple(n for n, value in vars(self).items() if n in weights or isinstance(value, Array | np.ndarray))
+        object.__setattr__(self, "_leaves", arrays)
 
     def _value(self, *inputs: ArrayLike) -> Array:
-        value: Array = type(self).function(*inputs, **vars(self))
+        known = inspect.signature(type(self).function).parameters
+        value: Array = type(self).function(*inputs, **{n: v for n, v in _fields(self).items() if n in known})
         return value
 
-    def _static(self) -> tuple[Any, ...]:
-        return (type(self), *(value for name, value in vars(self).items() if name not in LEAVES))
-
     def __hash__(self) -> int:
-        return hash(self._static())
+        return hash((type(self), _flatten(self)[1]))
 
     def __eq__(self, other: object) -> bool:
         """The same static part and the same arrays: whoever keeps losses as keys must not take one for another."""
-        same = isinstance(other, _Loss) and self._static() == other._static()
-        return same and all(_is_same(vars(self)[n], vars(other)[n]) for n in LEAVES if n in vars(self))
+        if type(other) is not type(self):
+            return False
+        (mine, static), (theirs, others) = _flatten(self), _flatten(other)
+        return static == others and all(_is_same(a, b) for (_, a), (_, b) in zip(mine, theirs, strict=True))
 
     def __repr__(self) -> str:
-        shown = (f"{name}={_text(value)}" for name, value in vars(self).items())
+        shown = (f"{name}={_text(value)}" for name, value in _fields(self).items())
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+def _fields(loss: Any) -> dict[str, Any]:
+    return {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}
+
+
+def _flatten(loss: Any) -> tuple[list[tuple[jax.tree_util.GetAttrKey, Any]], tuple[tuple[str, Any], ...]]:
+    """The arrays, and everything else: of what was an array when the loss was made, the name alone."""
+    fields, leaves = _fields(loss), loss._leaves
+    static = tuple((name, leaves if name in leaves else value) for name, value in fields.items())
+    return [(jax.tree_util.GetAttrKey(name), fields[name]) for name in leaves], (*static, ("_leaves", leaves))
+
+
+def _unflatten(kind: Any, static: tuple[tuple[str, Any], ...], children: Any) -> Any:
+    """A loss made without `__init__`, as its leaves may be anything by now."""
+    loss, arrays = object.__new__(kind), dict(static) | dict(zip(dict(static)["_leaves"], children, strict=True))
+    for name, value in arrays.items():
+        object.__setattr__(loss, name, value)
+    return loss
+
+
+@_frozen
 class _PairLoss(_Loss):
     """A loss of an input and a target."""
 
@@ -136,9 +145,9 @@ class _PairLoss(_Loss):
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    if a is b or any(x is None or isinstance(x, jax.core.Tracer) for x in (a, b)):
-        return a is b
-    return np.shape(a) == np.shape(b) and a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    if any(isinstance(x, jax.core.Tracer) or not isinstance(x, Array | np.ndarray) for x in (a, b)):
+        return a is b or (type(a) is type(b) and not isinstance(a, Array) and bool(a == b))
+    return a.shape == b.shape and a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
 def _text(value: Any) -> str:
@@ -148,7 +157,7 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-@_pytree
+@_frozen
 class BCELoss(_PairLoss):
     """Binary cross-entropy of probabilities: ``functional.binary_cross_entropy`` with its options."""
 
@@ -160,7 +169,7 @@ class BCELoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class BCEWithLogitsLoss(_PairLoss):
     """Sigmoid cross-entropy of logits: ``functional.binary_cross_entropy_with_logits`` with its options."""
 
@@ -173,7 +182,7 @@ class BCEWithLogitsLoss(_PairLoss):
     pos_weight: ArrayLike | None = None
 
 
-@_pytree
+@_frozen
 class CrossEntropyLoss(_PairLoss):
     """Softmax cross-entropy of logits: ``functional.cross_entropy`` with its options."""
 
@@ -187,7 +196,7 @@ class CrossEntropyLoss(_PairLoss):
     label_smoothing: Hyperparameter = 0.0
 
 
-@_pytree
+@_frozen
 class GaussianNLLLoss(_Loss):
     """Negative log-likelihood of a Gaussian: ``functional.gaussian_nll_loss`` with its options."""
 
@@ -203,7 +212,7 @@ class GaussianNLLLoss(_Loss):
         return self._value(input, target, var)
 
 
-@_pytree
+@_frozen
 class HingeEmbeddingLoss(_PairLoss):
     """Hinge of distances: ``functional.hinge_embedding_loss`` with its options."""
 
@@ -215,7 +224,7 @@ class HingeEmbeddingLoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class HuberLoss(_PairLoss):
     """Squared error with straight arms: ``functional.huber_loss`` with its options."""
 
@@ -225,10 +234,11 @@ class HuberLoss(_PairLoss):
     delta: Hyperparameter = 1.0
 
     def __post_init__(self, *legacy: bool | None) -> None:
+        super().__post_init__(*legacy)
         check_scalar("delta", self.delta)
 
 
-@_pytree
+@_frozen
 class KLDivLoss(_PairLoss):
     """Kullback-Leibler divergence from log-probabilities: ``functional.kl_div`` with its options."""
 
@@ -240,7 +250,7 @@ class KLDivLoss(_PairLoss):
     log_target: bool = False
 
 
-@_pytree
+@_frozen
 class L1Loss(_PairLoss):
     """Absolute error: ``functional.l1_loss`` with its options."""
 
@@ -251,7 +261,7 @@ class L1Loss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class LinearCrossEntropyLoss(_Loss):
     """Softmax cross-entropy of a linear layer, as ``functional.linear_cross_entropy``.
 
@@ -287,19 +297,21 @@ class LinearCrossEntropyLoss(_Loss):
     options: LinearCrossEntropyOptions | None = None
 
     def __post_init__(self, *legacy: bool | None) -> None:
-        object.__setattr__(self, "out_features", check_layer(vars(self)))
+        super().__post_init__(*legacy)
+        for name, value in check_layer(_fields(self)).items():
+            object.__setattr__(self, name, value)
 
     def __call__(
         self, input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, linear_bias: ArrayLike | None = None
     ) -> Array:
         """The loss for a layer's weights ``[C, ..., D]`` and, with ``bias``, its bias ``[C, ...]``."""
-        check_linear(vars(self), linear_weight, linear_bias)
+        check_linear(_fields(self), linear_weight, linear_bias)
         names = ("reduction", "weight", "ignore_index", "label_smoothing", "options")
         options = {name: getattr(self, name) for name in names}
         return linear_cross_entropy(input, linear_weight, target, linear_bias=linear_bias, **options)
 
 
-@_pytree
+@_frozen
 class MSELoss(_PairLoss):
     """Squared error: ``functional.mse_loss`` with its options."""
 
@@ -310,7 +322,7 @@ class MSELoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class MultiLabelMarginLoss(_PairLoss):
     """Multi-label hinge: ``functional.multilabel_margin_loss`` with its options."""
 
@@ -321,7 +333,7 @@ class MultiLabelMarginLoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class MultiLabelSoftMarginLoss(_PairLoss):
     """Sigmoid cross-entropy, mean over the classes: ``functional.multilabel_soft_margin_loss`` with its options."""
 
@@ -333,12 +345,11 @@ class MultiLabelSoftMarginLoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class MultiMarginLoss(_PairLoss):
     """Multi-class hinge: ``functional.multi_margin_loss`` with its options."""
 
     function = staticmethod(multi_margin_loss)
-    depth = 5
 
     p: int = 1
     margin: Hyperparameter = 1.0
@@ -348,12 +359,12 @@ class MultiMarginLoss(_PairLoss):
     reduction: str = "mean"
 
     def __post_init__(self, *legacy: bool | None) -> None:
-        check_p(self.p)
         super().__post_init__(*legacy)
+        check_p(self.p)
         check_one_axis("weight", self.weight)
 
 
-@_pytree
+@_frozen
 class NLLLoss(_PairLoss):
     """Negative log-likelihood of log-probabilities: ``functional.nll_loss`` with its options."""
 
@@ -366,7 +377,7 @@ class NLLLoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class PoissonNLLLoss(_PairLoss):
     """Negative log-likelihood of a Poisson count: ``functional.poisson_nll_loss`` with its options."""
 
@@ -380,7 +391,7 @@ class PoissonNLLLoss(_PairLoss):
     reduction: str = "mean"
 
 
-@_pytree
+@_frozen
 class SmoothL1Loss(_PairLoss):
     """Absolute error with a rounded corner: ``functional.smooth_l1_loss`` with its options."""
 
@@ -392,7 +403,7 @@ class SmoothL1Loss(_PairLoss):
     beta: Hyperparameter = 1.0
 
 
-@_pytree
+@_frozen
 class SoftMarginLoss(_PairLoss):
     """Logistic loss of answers 1 and -1: ``functional.soft_margin_loss`` with its options."""
 
