@@ -1,6 +1,8 @@
 """The classes of `jaxce.torch.nn`: frozen dataclass pytrees, arrays as leaves, which go wherever JAX and Flax go."""
 
+import copy
 import dataclasses
+import pickle
 import re
 import warnings
 
@@ -10,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax import export
 from jax.experimental import checkify
 
 from jaxce.torch import functional as F
@@ -108,6 +111,74 @@ def test_a_loss_is_a_frozen_pytree(name):
     assert repr(loss).startswith(f"{name}(")
     with pytest.raises(dataclasses.FrozenInstanceError):
         loss.reduction = "sum"
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_loss_is_exported_for_batches_of_any_size(name):
+    loss, inputs = MADE[name][0], INPUTS.get(name, (X, P))
+    (size,) = export.symbolic_shape("n")
+    layer = 1 if name == "LinearCrossEntropyLoss" else len(inputs)  # its weights and bias have no batch
+    batched = [i < layer or (name == "LinearCrossEntropyLoss" and i == 2) for i in range(len(inputs))]
+    shapes = [
+        jax.ShapeDtypeStruct((size, *x.shape[1:]) if own else x.shape, x.dtype)
+        for x, own in zip(inputs, batched, strict=True)
+    ]
+    exported = export.export(jax.jit(lambda *inputs: loss(*inputs)))(*shapes)
+    twice = [jnp.concatenate([x, x]) if own else x for x, own in zip(inputs, batched, strict=True)]
+    np.testing.assert_allclose(exported.call(*twice), loss(*twice), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_clean_inputs_pass_where_nan_raises(name):
+    loss, inputs = MADE[name][0], INPUTS.get(name, (X, P))
+    with jax.debug_nans(True):
+        loss(*inputs)
+        jax.grad(lambda x: jnp.sum(loss(x, *inputs[1:])))(inputs[0])
+
+
+class Tempered(nn.CrossEntropyLoss):
+    """A user's own loss, which need not know what a pytree is."""
+
+    def __call__(self, input, target):
+        return super().__call__(input / 2, target)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Scaled(nn.CrossEntropyLoss):
+    """A user's own loss with an option more."""
+
+    scale: float = 1.0
+
+    def __call__(self, input, target):
+        return self.scale * super().__call__(input, target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [(Tempered(W), F.cross_entropy(X / 2, Y, W)), (Scaled(W, scale=3.0), 3 * F.cross_entropy(X, Y, W))],
+    ids=["call", "option"],
+)
+def test_losses_of_users_are_pytrees_too(loss, expected):
+    np.testing.assert_allclose(jax.jit(lambda loss: loss(X, Y))(loss), expected, rtol=1e-6)
+    assert [leaf.shape for leaf in jax.tree.leaves(loss)] == [(3,)]
+
+
+def test_an_option_that_is_an_array_is_a_leaf():
+    loss = nn.CrossEntropyLoss(label_smoothing=jnp.array(0.1))
+    np.testing.assert_allclose(jax.jit(lambda loss: loss(X, Y))(loss), F.cross_entropy(X, Y, label_smoothing=0.1))
+    made = jax.jit(lambda eps: nn.CrossEntropyLoss(label_smoothing=eps))(0.1)
+    np.testing.assert_allclose(made(X, Y), loss(X, Y), rtol=1e-6)
+    assert hash(loss) == hash(made)
+
+
+def test_leaves_may_be_anything():
+    loss = nn.BCEWithLogitsLoss(W, pos_weight=W)
+    axes = jax.tree.map(lambda leaf: 0, loss)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), loss)
+    assert jax.vmap(lambda loss: loss(X, P), in_axes=(axes,))(stacked).shape == (2,)
+    assert axes == jax.tree.map(lambda leaf: 0, loss) != jax.tree.map(lambda leaf: 1, loss)
+    assert repr(axes) == "BCEWithLogitsLoss(weight=0, reduction='mean', pos_weight=0)"
+    assert pickle.loads(pickle.dumps(loss)) == copy.deepcopy(loss) == loss
 
 
 def test_repr_names_arrays_by_dtype_and_shape():
@@ -228,6 +299,73 @@ def test_a_bad_id_under_a_trace_is_nan_and_checkify_names_it():
     assert jnp.isnan(slope[2]).all()
     error, _ = jax.jit(checkify.checkify(F.cross_entropy))(X, jnp.array([0, 1, 3]))
     assert error.get().startswith("target: an id among [0 1 3] is outside [0, 3)")
+
+
+@pytest.mark.parametrize(
+    ("loss", "ids"),
+    [(F.multi_margin_loss, [7, 0]), (F.multilabel_margin_loss, [[7, -1, 0], [0, -1, 0]]), (F.cross_entropy, [7, 0])],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_bad_id_is_in_the_whole_row_of_the_gradient_though_the_row_costs_nothing(loss, ids):
+    x = jnp.array([[5.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
+    slope = jax.jit(jax.grad(lambda x: loss(x, jnp.array(ids), reduction="sum")))(x)
+    assert jnp.isnan(slope[0]).all()
+    assert jnp.isfinite(slope[1]).all()
+
+
+def test_pairs_of_classes_are_never_an_array():
+    scores, ids = jax.ShapeDtypeStruct((64, 500), jnp.float32), jax.ShapeDtypeStruct((64, 500), jnp.int32)
+    compiled = jax.jit(jax.value_and_grad(F.multilabel_margin_loss)).lower(scores, ids).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 6 * 64 * 500 * 4
+
+
+def test_the_slope_along_a_label_is_the_logit():
+    """As a difference of two softplus it would round to nothing."""
+    x = jnp.float32([1e-4, 1e-8, -1e-6, 3.0])
+    slope = jax.grad(lambda y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"))(jnp.zeros(4))
+    np.testing.assert_array_equal(slope, -x)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_linear_loss_of_16_bits_keeps_what_is_left_of_a_sure_label(dtype):
+    hidden, kernel = jnp.ones((1, 2), dtype), jnp.array([[8, 0], [0, 0]], dtype)
+    loss, slope = jax.value_and_grad(F.linear_cross_entropy, argnums=1)(hidden, kernel, jnp.array([0]))
+    rest = np.log1p(np.exp(-8.0))
+    np.testing.assert_allclose([np.float64(loss), -np.float64(slope[0, 0])], rest, rtol=float(jnp.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: nn.PoissonNLLLoss(X, P),
+        lambda: nn.HuberLoss(X),
+        lambda: nn.HingeEmbeddingLoss(X),
+        lambda: nn.MultiMarginLoss(X, Y),
+        lambda: F.mse_loss(X, P, X),
+        lambda: F.kl_div(X, P, log_target=1, reduction="sum"),
+        lambda: F.poisson_nll_loss(X, P, "a"),
+        lambda: F.linear_cross_entropy(X, P, Y, options="auto"),
+        lambda: F.softmax(X, 1, dtype="floaty"),
+        lambda: F.multi_margin_loss(X, jnp.maximum(Y, 0), jnp.array([1, 2])),
+    ],
+)
+@pytest.mark.usefixtures("unannotated")
+def test_what_is_no_option_is_refused_by_name(call):
+    with pytest.raises(TypeError, match=r"^\w+: got .*; expected "):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.huber_loss(X, P, delta=jnp.array(-1.0)),
+        lambda: F.smooth_l1_loss(X, P, beta=jnp.array(-1.0)),
+        lambda: F.cross_entropy(X, Y, label_smoothing=jnp.array(1.5)),
+    ],
+)
+def test_options_at_hand_are_checked_in_arrays_too(call):
+    with pytest.raises(ValueError, match=r"^\w+: got .*; expected a number "):
+        call()
 
 
 def test_nn_has_functional():

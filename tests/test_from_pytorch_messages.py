@@ -1,4 +1,4 @@
-"""Every message of `jaxce.torch`, word for word: `from_pytorch_messages.txt` holds them below the calls that get them."""
+"""Every message of `jaxce.torch`, word for word, as `from_pytorch_messages.txt` holds them below their calls."""
 
 import pathlib
 
