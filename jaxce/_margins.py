@@ -42,6 +42,13 @@ def soft_margin(x: Array, y: Array) -> Array:
     return jax.nn.softplus(-y * x)
 
 
+def hinge_of_distances(x: Array, y: Array, margin: Array) -> Array:
+    """``x`` unless y is -1, and ``max(0, margin - x)`` unless it is 1; at the margin the slope is -1, as in PyTorch."""
+    gap = margin - x
+    missed = jnp.where(gap >= 0, gap, lax.stop_gradient(jnp.maximum(gap, 0)))
+    return jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0)
+
+
 def _positive(gap: Array) -> Array:
     """``max(0, gap)`` with slope 0 at 0, where a maximum would share it."""
     return jnp.where(gap > 0, gap, jnp.zeros((), gap.dtype))

@@ -1,4 +1,7 @@
-"""The door of PyTorch's signatures: its rules for dtypes, shapes, ids and reductions. Nothing behind it raises."""
+"""The door of PyTorch's signatures: its rules for dtypes, shapes, options and reductions.
+
+With `_labels`, its part for classes, it is all that raises here.
+"""
 
 import dataclasses
 import operator

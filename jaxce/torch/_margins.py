@@ -2,14 +2,13 @@
 
 import operator
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxce._classes import pick
-from jaxce._margins import hinge, multilabel_hinge, soft_margin
+from jaxce._margins import hinge, hinge_of_distances, multilabel_hinge, soft_margin
 from jaxce._sigmoid import surprise_of_log_odds
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
@@ -241,9 +240,7 @@ def hinge_embedding_loss(
     check_number("margin", margin)
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
     x, y = broadcast(input=x, target=y)
-    gap = jnp.asarray(margin, x.dtype) - x
-    missed = jnp.where(gap >= 0, gap, jax.lax.stop_gradient(jnp.maximum(gap, 0)))  # slope -1 at the margin
-    return close(jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0), reduction, dtype)
+    return close(hinge_of_distances(x, y, jnp.asarray(margin, x.dtype)), reduction, dtype)
 
 
 def _only_readable(loss: Array, x: Array, readable: Array | None) -> Array:
