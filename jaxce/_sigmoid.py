@@ -155,14 +155,14 @@ def surprise_of_log_odds(
 def _surprise_of_log_odds_jvp(
     product: Callable[[Array, Array], Array], primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Array, Array]:
-    """Along the labels the slopes of the two terms would cancel, where their difference is ``x``."""
+    """Without ``pos_weight`` the slopes of the two terms along the labels would cancel: their difference is ``x``."""
     (x, y, pos_weight), (dx, dy, dw) = primals, tangents
     w = jnp.ones((), x.dtype) if pos_weight is None else pos_weight
     slope = jnp.zeros_like(x)
     if not isinstance(dx, SymbolicZero):
         slope += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx
     if not isinstance(dy, SymbolicZero):
-        slope += (times(w - 1, jax.nn.softplus(-x)) - x) * dy
+        slope += (-x if pos_weight is None else times(w, jax.nn.softplus(-x)) - jax.nn.softplus(x)) * dy
     if dw is not None and not isinstance(dw, SymbolicZero):
         slope += product(y, jax.nn.softplus(-x)) * dw
     return surprise_of_log_odds(x, y, pos_weight, product), slope

@@ -62,7 +62,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
 def warn(text: str, category: type[Warning]) -> None:
     """Warns of the line that called the library, from however deep within it."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("jaxce."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jaxce."):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
 
