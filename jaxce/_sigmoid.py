@@ -162,7 +162,7 @@ def _surprise_of_log_odds_jvp(
     if not isinstance(dx, SymbolicZero):
         slope += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx
     if not isinstance(dy, SymbolicZero):
-        slope += (-x if pos_weight is None else times(w, jax.nn.softplus(-x)) - jax.nn.softplus(x)) * dy
+        slope += (-x if pos_weight is None else product(w, jax.nn.softplus(-x)) - jax.nn.softplus(x)) * dy
     if dw is not None and not isinstance(dw, SymbolicZero):
         slope += product(y, jax.nn.softplus(-x)) * dw
     return surprise_of_log_odds(x, y, pos_weight, product), slope
