@@ -21,7 +21,7 @@ def multilabel_hinge(x: Array, ids: Array, listed: Array) -> Examples:
     One id of every row at a time, so that the pairs of classes are never an array.
     """
     classes, columns = x.shape[-1], (ids.T, listed.T)
-    nobody, nothing = jnp.zeros(x.shape, bool), jnp.zeros(x.shape[:1], x.dtype)
+    nobody, nothing = jnp.zeros_like(x, bool), jnp.zeros_like(x[:, 0])
 
     def name(named: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
         return named | (one_hot(column[0], classes, -1) & column[1][:, None]), None

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 from jax import export
 from jax.experimental import checkify
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxce.torch import functional as F
 from jaxce.torch import nn
@@ -126,6 +127,22 @@ def test_a_loss_is_exported_for_batches_of_any_size(name):
     exported = export.export(jax.jit(lambda *inputs: loss(*inputs)))(*shapes)
     twice = [jnp.concatenate([x, x]) if own else x for x, own in zip(inputs, batched, strict=True)]
     np.testing.assert_allclose(exported.call(*twice), loss(*twice), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@pytest.mark.parametrize("name", MADE)
+def test_rows_split_over_devices_give_the_same(name, kind):
+    loss, inputs = MADE[name][0], INPUTS.get(name, (X, P))
+    shared = {1, 3} if name == "LinearCrossEntropyLoss" else set()  # its weights and bias have no batch
+    inputs = [x if i in shared else jnp.concatenate([x] * 4) for i, x in enumerate(inputs)]
+    slope = jax.value_and_grad(lambda x, *others: jnp.sum(loss(x, *others)))
+    expected = slope(*inputs)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
+    split = [NamedSharding(mesh, PartitionSpec() if i in shared else PartitionSpec("data")) for i in range(len(inputs))]
+    with jax.set_mesh(mesh):
+        value, gradient = jax.jit(slope)(*map(jax.device_put, inputs, split))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -324,6 +341,18 @@ def test_the_slope_along_a_label_is_the_logit():
     x = jnp.float32([1e-4, 1e-8, -1e-6, 3.0])
     slope = jax.grad(lambda y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"))(jnp.zeros(4))
     np.testing.assert_array_equal(slope, -x)
+
+
+@pytest.mark.parametrize(
+    "top", [[20.0, 0.0, -3.0], [1.0, 1.0, 0.0], [3.0, -jnp.inf, 2.0], [0.0, -30.0, -40.0]], ids=str
+)
+def test_a_log_softmax_of_16_bits_keeps_what_is_left_of_a_sure_class(top):
+    x = jnp.array(top, jnp.bfloat16)
+    expected = np.array(top) - np.logaddexp.reduce(np.array(top))
+    expected[0] = -np.log1p(np.sum(np.exp(np.array(top[1:]) - top[0])))
+    np.testing.assert_allclose(F.log_softmax(x, 0).astype(float), expected, rtol=2**-8)
+    slope = jax.jacfwd(lambda x: F.log_softmax(x, 0))(x.astype(jnp.float32))
+    np.testing.assert_allclose(slope, np.eye(3) - np.exp(expected), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -68,7 +68,7 @@ def log_softmax(
     Source:
         PyTorch 2.13, ``torch.nn.functional.log_softmax``.
     """
-    return _along(jax.nn.log_softmax, input, dim, dtype)
+    return _along(_log_softmax, input, dim, dtype)
 
 
 def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
@@ -208,6 +208,16 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Array:
     y, classes = open_counted_ids(input, num_classes)
     rows = one_hot_rows(y.ids, classes, -1)
     return (rows if y.readable is None else rows & y.readable[..., None]).astype(int)
+
+
+def _log_softmax(x: Array, axis: int) -> Array:
+    """That of `jax.nn`, and what rounding beside a sum near 1 takes from it, for which 16 bits have room."""
+    log_p = jax.nn.log_softmax(x, axis)
+    from_m = x - jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
+    top = from_m == 0
+    rest = jnp.sum(jnp.where(top, 0, jnp.exp(from_m)), axis, keepdims=True)
+    whole = from_m - jnp.log1p(rest + (jnp.sum(top, axis, keepdims=True, dtype=x.dtype) - 1))
+    return log_p + jax.lax.stop_gradient(jnp.where(whole == log_p, 0, whole - log_p))
 
 
 def _along(
