@@ -128,8 +128,7 @@ def open_ids(
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Opens class ids on their own, with their mask."""
     check_hyperparameters(ranges, "none")
-    if isinstance(classes, bool) or not hasattr(classes, "__index__"):
-        raise TypeError(f"num_classes: got {_kind(classes)}; expected one integer.")
+    check_integer("num_classes", classes)
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
     y = array("labels", labels)
@@ -176,6 +175,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
 
 
+def check_integer(name: str, value: object) -> None:
+    """One integer, of Python or NumPy."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: got {_kind(value)}; expected one integer.")
+
+
 def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
@@ -204,8 +209,7 @@ def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
 
 
 def _class_axis(name: str, shape: Shape, axis: int) -> int:
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise TypeError(f"axis: got {_kind(axis)}; expected one integer.")
+    check_integer("axis", axis)
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"axis: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
     return axis % len(shape)

@@ -49,7 +49,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
         expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)
-        return (m, *_exponentials(from_m, ids, axis, target.short), *expected) if normalize else expected
+        return (m, *exponentials(from_m, ids, axis, target.short), *expected) if normalize else expected
 
     sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), ids, axis=axis)
     m = log_s = label = jnp.zeros(example_shape(x, axis), dtype)
@@ -70,7 +70,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
-def _exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
+def exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
     """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number."""
     if not short:
         return (jnp.sum(jnp.exp(from_m), axis),)
@@ -113,7 +113,7 @@ def _along_logits(
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
     slope = total * p - q
-    if target.short:
+    if target.short:  # where p and q may both be all but 1, their difference would round to nothing
         slope = jnp.where(p > 0.5, total * jnp.expm1(log_p) + (total - q), slope)
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 

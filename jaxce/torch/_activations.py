@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxce._classes import beside
 from jaxce._classes import one_hot as one_hot_rows
+from jaxce._log_normalizer import exponentials
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import FLOATING, REAL, REAL_OR_BOOL, Kinds, check_number, open_activation, open_dim
 from jaxce.torch._labels import open_counted_ids
@@ -214,9 +216,8 @@ def _log_softmax(x: Array, axis: int) -> Array:
     """That of `jax.nn`, and what rounding beside a sum near 1 takes from it, for which 16 bits have room."""
     log_p = jax.nn.log_softmax(x, axis)
     from_m = x - jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
-    top = from_m == 0
-    rest = jnp.sum(jnp.where(top, 0, jnp.exp(from_m)), axis, keepdims=True)
-    whole = from_m - jnp.log1p(rest + (jnp.sum(top, axis, keepdims=True, dtype=x.dtype) - 1))
+    rest, count = exponentials(from_m, None, axis, short=True)
+    whole = from_m - beside(jnp.log1p(rest + (count - 1)), axis)
     return log_p + jax.lax.stop_gradient(jnp.where(whole == log_p, 0, whole - log_p))
 
 

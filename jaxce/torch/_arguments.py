@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_choice, on_device
+from jaxce._inputs import array, check_choice, check_integer, on_device
 from jaxce._types import AnyArray, Hyperparameter, Shape
 
 Kinds: TypeAlias = tuple[Any, ...]
@@ -86,7 +86,9 @@ def open_elements(
         name, x = next(iter(arrays.items()))
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype, here or in another argument.")
     opened = [arrays[name].astype(computing(*arrays.values())) if name in arrays else None for name in arguments]
-    return opened, promoted(*(x for name, x in arrays.items() if name in (result or arrays)), weak=weak)
+    named = [x for name, x in arrays.items() if name in (result or arrays)]
+    strong = [x for x in named if x.ndim and jnp.issubdtype(x.dtype, jnp.floating)]
+    return opened, promoted(*(x.dtype for x in (strong if weak and strong else named)))
 
 
 def computing(*arrays: Array) -> np.dtype[Any]:
@@ -94,13 +96,11 @@ def computing(*arrays: Array) -> np.dtype[Any]:
     return np.dtype(np.float64 if any(x.dtype == np.float64 for x in arrays) else np.float32)
 
 
-def promoted(*arrays: Array, weak: bool = False) -> np.dtype[Any]:
+def promoted(*dtypes: Any) -> np.dtype[Any]:
     """The floating dtype to which PyTorch promotes; float32 where none is floating."""
-    counted = [x for x in arrays if x.ndim] if weak and any(x.ndim for x in arrays) else arrays
-    floats = {x.dtype for x in counted if jnp.issubdtype(x.dtype, jnp.floating)}
-    floats = floats or {x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)}
+    floats: set[np.dtype[Any]] = {np.dtype(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)}
     if len(floats) == 1:
-        return np.dtype(floats.pop())
+        return floats.pop()
     return np.dtype(np.float64 if np.dtype(np.float64) in floats else np.float32)
 
 
@@ -320,8 +320,7 @@ def open_dim(dim: int | None, ndim: int) -> int:
         dim = 0 if ndim in (0, 1, 3) else 1
         text = f"dim: got None, for which {dim} is taken; write dim={dim}."
         warn(text, UserWarning)
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise TypeError(f"dim: got a {type(dim).__name__}; expected one integer.")
+    check_integer("dim", dim)
     if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
         raise ValueError(f"dim: got {dim}; expected one of the {ndim} dimensions of input.")
     return dim
@@ -332,5 +331,5 @@ def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds) -> 
     if dtype is not None and not is_floating(dtype):
         raise TypeError(f"dtype: got {dtype}; expected a floating dtype.")
     x = of_kind("input", input, kinds)
-    result = promoted(x) if dtype is None else jnp.dtype(dtype)
+    result = promoted(x.dtype) if dtype is None else jnp.dtype(dtype)
     return x.astype(np.float64 if result == np.float64 else np.float32), result

@@ -13,7 +13,6 @@ from jaxce._sigmoid import clamped_cross_entropy, surprise_of_log_odds
 from jaxce._types import Hyperparameter
 from jaxce._values import require
 from jaxce.torch._arguments import (
-    ENUM,
     FLOATING,
     REAL,
     REAL_OR_BOOL,
@@ -172,10 +171,10 @@ def linear_cross_entropy(
         PyTorch 2.13, ``torch.nn.functional.linear_cross_entropy``.
     """
     reduction = open_reduction(reduction)
-    x, w, b = open_linear(input, linear_weight, linear_bias, options)
+    x, w, b, dtype = open_linear(input, linear_weight, linear_bias, options)
     logits = jnp.tensordot(x, w, (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
-    opened = open_linear_targets(logits, target, weight, ignore_index, jnp.asarray(input).dtype)
+    opened = open_linear_targets(logits, target, weight, ignore_index, dtype)
     return _cross_entropy(opened, reduction, label_smoothing)
 
 
@@ -320,7 +319,7 @@ def kl_div(
     if reduction == "mean" and size_average is None and reduce is None:
         text = "reduction: 'mean' divides by the number of elements, classes included; 'batchmean' by the batch size."
         warn(text, UserWarning)
-    reduction = open_reduction("sum" if per_row else reduction, size_average, reduce, names=ENUM)
+    reduction = open_reduction("sum" if per_row else reduction, size_average, reduce)
     (log_q, p), dtype = open_elements(weak=True, input=(input, FLOATING), target=(target, FLOATING))
     rows = log_q.shape[0] if per_row and log_q.ndim else 1
     log_q, p = broadcast(input=log_q, target=p)

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from jaxce._inputs import on_device
+from jaxce._inputs import check_integer, on_device
 from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
 from jaxce._values import read_ids, without_ignored
 from jaxce.torch._arguments import (
@@ -52,7 +52,7 @@ def open_classes(
     The logits count as of a ``dtype``, which is their own unless it is given.
     """
     x = of_kind("input", input, FLOATING)
-    own = jnp.zeros((1,), x.dtype if dtype is None else dtype)
+    own = x.dtype if dtype is None else dtype
     if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
         raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
     if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
@@ -67,12 +67,12 @@ def open_classes(
     if probabilities and y.shape == x.shape:
         probs = _probabilities(y, ignore_index)
         read: Ids | Probs = Probs(probs)
-        present, dtype = None, promoted(own, probs, *(() if w is None else (w,)))
+        present, dtype = None, promoted(own, probs.dtype, *(() if w is None else (w.dtype,)))
     else:
         if w is not None:
-            require_same_dtype("weight", w, own.dtype)
+            require_same_dtype("weight", w, own)
         y = _ids_of_examples(y, x.shape, axis, probabilities)
-        present, dtype = without_ignored(y, ignore_index, None), own.dtype
+        present, dtype = without_ignored(y, ignore_index, None), own
         read = read_ids(y, x.shape[axis], present, "target", _id_hint)
     x = x.astype(dtype) if dtype == np.float64 else x
     return OpenedClasses(
@@ -116,8 +116,9 @@ def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) 
 
 
 def _id_hint(value: int, classes: Size) -> str:
-    start = "" if value < 0 else "Ids start at 0; t"
-    return f"{start or 'T'}o leave such examples out, pass ignore_index={value}."
+    if value < 0:
+        return f"To leave such examples out, pass ignore_index={value}."
+    return f"Ids start at 0; to leave such examples out, pass ignore_index={value}."
 
 
 def open_linear(
@@ -125,8 +126,8 @@ def open_linear(
     linear_weight: ArrayLike,
     linear_bias: ArrayLike | None,
     options: LinearCrossEntropyOptions | None,
-) -> tuple[Array, Array, Array | None]:
-    """Features, weights and bias of a linear layer, to compute its logits with."""
+) -> tuple[Array, Array, Array | None, np.dtype[Any]]:
+    """Features, weights and bias of a linear layer, to compute its logits with, and the dtype they came in."""
     if not isinstance(options, LinearCrossEntropyOptions | None):
         raise TypeError(f"options: got {options!r}; expected LinearCrossEntropyOptions or None.")
     x, w = of_kind("input", input, FLOATING), of_kind("linear_weight", linear_weight, FLOATING)
@@ -142,7 +143,7 @@ def open_linear(
         if b.shape != w.shape[:-1]:
             raise ValueError(f"linear_bias: got shape {b.shape}; expected {w.shape[:-1]}.")
     computed = computing(x)
-    return x.astype(computed), w.astype(computed), None if b is None else b.astype(computed)
+    return x.astype(computed), w.astype(computed), None if b is None else b.astype(computed), x.dtype
 
 
 def open_linear_targets(
@@ -198,8 +199,7 @@ def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
     y = as_array("input", input)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"input: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
-        raise TypeError(f"num_classes: got a {type(num_classes).__name__}; expected one integer.")
+    check_integer("num_classes", num_classes)
     if num_classes == -1 and isinstance(y, jax.core.Tracer):
         raise ValueError("num_classes: got -1 under a trace, where no id is at hand; expected their number.")
     classes = int(np.max(y, initial=-1)) + 1 if num_classes == -1 else operator.index(num_classes)

@@ -242,7 +242,7 @@ def poisson_nll_loss(
     counts = REAL if full or rate.dtype == jnp.bool_ else REAL_OR_BOOL
     (x, y), dtype = open_elements(weak=True, floating=False, input=(rate, REAL_OR_BOOL), target=(target, counts))
     if not jnp.issubdtype(rate.dtype, jnp.floating):
-        dtype = promoted(jnp.zeros(1, dtype), jnp.zeros(1, jnp.float32))  # what exp and log make of integers
+        dtype = promoted(dtype, np.float32)  # what exp and log make of integers
     x, y = broadcast(input=x, target=y)
     loss = jnp.exp(x) - y * x if log_input else x - y * jnp.log(x + jnp.asarray(eps, x.dtype))
     if full:
@@ -292,7 +292,7 @@ def gaussian_nll_loss(
     mean = of_kind("input", input, REAL)
     if isinstance(var, float):
         check_number("var", var, lambda number: not number < 0, "at least 0")
-        var = jnp.full(mean.shape, var, promoted(mean))
+        var = jnp.full(mean.shape, var, promoted(mean.dtype))
     variance = open_variance(of_kind("var", var, FLOATING), mean.shape)
     (x, y, v), dtype = open_elements(weak=True, input=(mean, REAL), target=(target, REAL), var=(variance, FLOATING))
     v = require("var", v, ~(v < 0), "at least 0")

@@ -96,9 +96,10 @@ class _Loss:
         arrays = tuple(n for n, value in vars(self).items() if n in weights or isinstance(value, Array | np.ndarray))
         object.__setattr__(self, "_leaves", arrays)
 
-    def _value(self, *inputs: ArrayLike) -> Array:
+    def _value(self, *inputs: ArrayLike, **others: ArrayLike | None) -> Array:
         known = inspect.signature(type(self).function).parameters
-        value: Array = type(self).function(*inputs, **{n: v for n, v in _fields(self).items() if n in known})
+        options = {name: value for name, value in _fields(self).items() if name in known}
+        value: Array = type(self).function(*inputs, **others, **options)
         return value
 
     def __hash__(self) -> int:
@@ -123,7 +124,7 @@ def _fields(loss: Any) -> dict[str, Any]:
 def _flatten(loss: Any) -> tuple[list[tuple[jax.tree_util.GetAttrKey, Any]], tuple[tuple[str, Any], ...]]:
     """The arrays, and everything else: of what was an array when the loss was made, the name alone."""
     fields, leaves = _fields(loss), loss._leaves
-    static = tuple((name, leaves if name in leaves else value) for name, value in fields.items())
+    static = tuple((name, None if name in leaves else value) for name, value in fields.items())
     return [(jax.tree_util.GetAttrKey(name), fields[name]) for name in leaves], (*static, ("_leaves", leaves))
 
 
@@ -306,9 +307,7 @@ class LinearCrossEntropyLoss(_Loss):
     ) -> Array:
         """The loss for a layer's weights ``[C, ..., D]`` and, with ``bias``, its bias ``[C, ...]``."""
         check_linear(_fields(self), linear_weight, linear_bias)
-        names = ("reduction", "weight", "ignore_index", "label_smoothing", "options")
-        options = {name: getattr(self, name) for name in names}
-        return linear_cross_entropy(input, linear_weight, target, linear_bias=linear_bias, **options)
+        return self._value(input, linear_weight, target, linear_bias=linear_bias)
 
 
 @_frozen
