@@ -57,21 +57,21 @@ def open_softmax(
     examples = x.shape[:axis] + x.shape[axis + 1 :]
     y = _label_array(name, labels, x.shape, axis)
     dtype = compute_dtype(x)
-    keep = _mask(where, examples)
+    keep = mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
         _refuse_ignore_index(ignore_index)
         read: Ids | Probs = Probs(on_device(y))
     else:
         keep = without_ignored(y, ignore_index, keep)
-        read = read_ids(y, x.shape[axis] * _shards(class_axis_name), keep)
+        read = read_ids(y, x.shape[axis] * shards(class_axis_name), keep)
     kept = None if keep is None else on_device(keep)
     return OpenedSoftmax(
         logits=x,
         axis=axis,
         labels=read,
         kept=kept,
-        class_weights=_per_class("class_weights", class_weights, x.shape[axis], dtype),
-        sample_weights=_per_example("sample_weights", sample_weights, examples, kept, dtype),
+        class_weights=per_class("class_weights", class_weights, x.shape[axis], dtype),
+        sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
         class_axis_name=class_axis_name,
     )
 
@@ -96,7 +96,7 @@ def open_sigmoid(
     axis = _class_axis(name, x.shape, axis) if x.ndim else 0
     y = _answer_array(name, labels, x.shape)
     dtype = compute_dtype(x)
-    keep = _mask(where, x.shape)
+    keep = mask(where, x.shape)
     kept = None if keep is None else on_device(keep)
 
     classes = x.shape[axis : axis + 1]
@@ -105,9 +105,9 @@ def open_sigmoid(
         axis=axis,
         kept=kept,
         labels=read_answers(hide(on_device(y), kept), dtype),
-        class_weights=_per_class("class_weights", class_weights, classes, dtype),
-        sample_weights=_per_example("sample_weights", sample_weights, x.shape, kept, dtype),
-        pos_weight=_per_class("pos_weight", pos_weight, classes, dtype),
+        class_weights=per_class("class_weights", class_weights, classes, dtype),
+        sample_weights=per_example("sample_weights", sample_weights, x.shape, kept, dtype),
+        pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
     )
 
 
@@ -117,10 +117,10 @@ def open_values(
     """Opens per-example values of any kind, with their weights and mask."""
     check_hyperparameters({}, reduction)
     x = floating("values", values)
-    keep = _mask(where, x.shape)
+    keep = mask(where, x.shape)
     kept = None if keep is None else on_device(keep)
     x = hide(x, kept).astype(compute_dtype(x))
-    return x, _per_example("weights", weights, x.shape, kept, x.dtype), kept
+    return x, per_example("weights", weights, x.shape, kept, x.dtype), kept
 
 
 def open_ids(
@@ -134,13 +134,13 @@ def open_ids(
     y = array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    keep = without_ignored(y, ignore_index, _mask(where, y.shape))
+    keep = without_ignored(y, ignore_index, mask(where, y.shape))
     return read_ids(y, classes, keep), None if keep is None else on_device(keep)
 
 
-def compute_dtype(x: AnyArray) -> np.dtype[Any]:
+def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
     """The dtype losses are computed and returned in: float32, or float64 for float64."""
-    return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    return np.dtype(np.float64 if getattr(x, "dtype", x) == np.float64 else np.float32)
 
 
 def hide(x: Leaf, kept: Array | None, filler: float = 0.0) -> Leaf:
@@ -215,7 +215,7 @@ def _class_axis(name: str, shape: Shape, axis: int) -> int:
     return axis % len(shape)
 
 
-def _shards(class_axis_name: AxisName | None) -> int:
+def shards(class_axis_name: AxisName | None) -> int:
     """The number of shards of the class axis."""
     try:
         return 1 if class_axis_name is None else int(jax.lax.axis_size(class_axis_name))
@@ -286,7 +286,7 @@ def _refuse_ignore_index(ignore_index: int | None) -> None:
         )
 
 
-def _mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
+def mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
     """The mask, still in NumPy if it came so: what is at hand can be looked at under a trace too."""
     if where is None:
         return None
@@ -297,7 +297,7 @@ def _mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
     return mask
 
 
-def _per_example(
+def per_example(
     name: str, value: ArrayLike | None, examples: Shape, kept: Array | None, dtype: DTypeLike
 ) -> Array | None:
     """Weights of the examples, 0 where masked."""
@@ -309,7 +309,7 @@ def _per_example(
     return shown
 
 
-def _per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
+def per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
     """``[classes]`` weights; where ``classes`` is a shape, a scalar serves too."""
     if value is None:
         return None

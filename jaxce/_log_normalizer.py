@@ -12,13 +12,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
+from jaxce._arithmetic import times
 from jaxce._classes import beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
-from jaxce._types import AxisName, Examples, Leaf, Target
+from jaxce._types import AxisName, Examples, Leaf, LinearAux, Target
 
 
 def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
@@ -149,8 +151,31 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     return shown
 
 
+def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
+    """``log_z``, the likeliest class and the entropy of each row ``[..., classes]``."""
+    name, classes = class_axis_name, x.shape[-1]
+
+    def reduce(x: Array) -> tuple[Array, ...]:
+        m = _offset(x, -1, name, x.dtype)
+        e = jnp.exp(x - m[..., None])
+        return (
+            m,
+            jnp.max(x, -1),
+            jnp.argmax(x, -1).astype(np.int32),
+            jnp.sum(e, -1),
+            jnp.sum(times(e, x - m[..., None]), -1),
+        )
+
+    m, top, best, s, moment = by_rows(reduce, x, axis=x.ndim - 1)
+    if name is not None:
+        first = jnp.where(top == lax.pmax(top, name), best + classes * lax.axis_index(name), np.iinfo(np.int32).max)
+        best, s, moment = lax.pmin(first, name), over_shards(s, name), over_shards(moment, name)
+    log_s = jnp.log(s)
+    return LinearAux(m + log_s, best, log_s - moment / s)
+
+
 def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Examples:
     """The maximum over the classes, kept finite so that subtracting it from an infinity is no NaN."""
     m = jnp.max(x, axis).astype(dtype)
-    m = m if name is None else jax.lax.pmax(m, name)
+    m = m if name is None else lax.pmax(m, name)
     return jnp.clip(m, jnp.finfo(dtype).min, jnp.finfo(dtype).max)

@@ -1,6 +1,9 @@
-"""What surrounds a call: explicit meshes, which decide how arrays may be combined, and the single CPU device."""
+"""What surrounds a call: meshes, which decide how arrays may be combined, and the single CPU device."""
+
+from typing import Any
 
 import jax
+from jax import lax
 from jax.sharding import AxisType
 
 
@@ -13,3 +16,27 @@ def is_one_cpu() -> bool:
     """Whether all there is is one CPU device, seen from outside of any `shard_map` or explicit mesh."""
     automatic = all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
     return automatic and jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def varying_axes(tree: Any) -> frozenset[str]:
+    """The axes of the surrounding `shard_map` along which any of the arrays is known to vary."""
+    return frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(tree)))
+
+
+def vary(tree: Any, axes: frozenset[str]) -> Any:
+    """The same arrays, as every device's own along the axes: what they have in common is summed where that is asked."""
+    return jax.tree.map(lambda x: _pvary(x, tuple(sorted(axes - _varying(x)))), tree)
+
+
+def _varying(x: Any) -> frozenset[str]:
+    """The attribute moved after JAX 0.8."""
+    kind = jax.typeof(x)
+    axes: frozenset[str] = kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying
+    return axes
+
+
+def _pvary(x: Any, axes: tuple[str, ...]) -> Any:
+    """The function was renamed after JAX 0.8."""
+    if not axes:
+        return x
+    return lax.pcast(x, axes, to="varying") if hasattr(lax, "pcast") else vars(lax)["pvary"](x, axes)

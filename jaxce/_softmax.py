@@ -1,16 +1,21 @@
 """Losses over exclusive classes: one right class for each example, or probabilities that sum to 1."""
 
 import math
+from typing import Literal
 
 import jax.numpy as jnp
+from jax import Array
+from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
 from jaxce._inputs import is_off, open_softmax
 from jaxce._labels import target
+from jaxce._linear import linear_losses
+from jaxce._linear_inputs import open_linear
 from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
-from jaxce._types import AxisName, Hyperparameter, Reduced, Reduction
-from jaxce.reductions import close
+from jaxce._types import AxisName, Examples, Hyperparameter, Named, OpenedSoftmax, Reduced, Reduction
+from jaxce.reductions import close, finish, needs_only_sums
 
 
 def cross_entropy(
@@ -76,11 +81,107 @@ def cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
         reduction=reduction,
     )
+    return close(x, *_cross_entropy(x, label_smoothing, z_loss), reduction)
+
+
+def _cross_entropy(
+    x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0, z_loss: Hyperparameter = 0.0
+) -> tuple[Examples, Array]:
     q, weight = target(x, label_smoothing)
     loss, log_z = surprise_of_logits(x.logits, q)
     if not is_off(z_loss):
         loss += times(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
-    return close(x, loss, weight, reduction)
+    return loss, weight
+
+
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool = False,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Softmax cross-entropy of a linear layer, ``cross_entropy(hidden @ kernel + bias, labels)``, without its logits.
+
+    For language models and other large vocabularies: the logits, the largest array of training, exist for one chunk of
+    tokens at a time. A reduction to one number computes its gradients along the way and no logit twice. ``"none"`` and
+    ``Mean(axis=...)`` compute the logits again for the gradient. With few classes ``cross_entropy`` is simpler.
+
+    Args:
+        hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
+        kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
+        labels: class ids of any integer dtype, ``[...]``.
+        bias: added to the logits, ``[classes]``; ``-inf`` closes a class, as in a padded vocabulary.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each token, ``[...]``; size-1 axes broadcast.
+        where: tokens to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        z_loss: coefficient, at least 0, of ``log_z**2``, which is added to each loss.
+        logit_scale: a number above 0 that multiplies the logits: an inverse temperature.
+        logit_softcap: a number above 0; scaled logits become ``cap tanh(logits / cap)``.
+        kernel_layout: ``"dv"``, or ``"vd"`` for a kernel ``[classes, features]``, such as a tied embedding.
+        chunk_size: tokens at a time, at most; by default some hundreds to thousands, from shapes and backend.
+        class_axis_name: inside ``shard_map``, the mesh axis over which the classes are split; ids stay global.
+        in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh.
+        has_aux: whether to return ``(loss, LinearAux)``, with ``log_z``, argmax and entropy of each token.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 inputs.
+
+    Raises:
+        TypeError: inputs that are not floating, labels that are not integers, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, a mesh that hides how the arrays are split.
+
+    Example:
+        >>> hidden, embedding = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> print(f"{linear_cross_entropy(hidden, embedding, jnp.array([2]), kernel_layout='vd'):.3f}")
+        0.408
+
+    Source:
+        Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training" (arXiv 2410.10989, 2024), section 3.2, for
+        gradients in the forward pass. Softcap: Gemma Team, "Gemma 2" (arXiv 2408.00118, 2024), section 2.
+    """
+    x = open_linear(
+        hidden,
+        kernel,
+        labels,
+        kernel_layout=kernel_layout,
+        bias=bias,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        logit_scale=logit_scale,
+        logit_softcap=logit_softcap,
+        chunk_size=chunk_size,
+        class_axis_name=class_axis_name,
+        in_specs=in_specs,
+        ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
+        reduction=reduction,
+    )
+    losses, weights, aux = linear_losses(x, _cross_entropy_of, needs_only_sums(reduction), has_aux)
+    loss = finish(losses, weights, reduction)
+    return (loss, aux) if has_aux else loss
+
+
+def _cross_entropy_of(x: OpenedSoftmax, given: Named) -> tuple[Examples, Array]:
+    return _cross_entropy(x, given.get("label_smoothing", 0.0), given.get("z_loss", 0.0))
 
 
 def nll_loss(

@@ -21,6 +21,7 @@ Reduced: TypeAlias = Any
 Hyperparameter: TypeAlias = float | int | Array
 AxisName: TypeAlias = str | tuple[str, ...]
 AnyArray: TypeAlias = Array | np.ndarray
+Named: TypeAlias = dict[str, Array]
 Size: TypeAlias = Any
 """An integer, or a symbol under `jax.export`."""
 Shape: TypeAlias = tuple[Size, ...]
@@ -72,6 +73,51 @@ class OpenedSigmoid(Opened):
 
     labels: Float[Array, "..."]
     pos_weight: Float[Array, "..."] | None
+
+
+class Placement(NamedTuple):
+    """How the arrays of a linear layer lie on a mesh, for a `shard_map` over its free axes.
+
+    ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes;
+    ``explicit`` shardings are part of the types.
+    """
+
+    mesh: Any
+    free: frozenset[str]
+    tokens: tuple[tuple[str, ...], ...]
+    classes: tuple[str, ...]
+    explicit: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedLinear:
+    """Hidden states with their labels and weights, one row for each token, and what all tokens share.
+
+    Named arrays, for derivatives are taken of those that move. ``rows`` holds ``hidden`` and ``ids``, and where given
+    ``readable``, ``kept`` and ``sample_weights``; ``shared`` holds ``kernel``, and where given ``bias``,
+    ``class_weights``, ``logit_scale``, ``logit_softcap`` and the loss's own hyperparameters.
+    """
+
+    rows: Named
+    shared: Named
+    kernel_layout: str
+    chunk_size: int | None
+    class_axis_name: AxisName | None
+    placement: Placement | None
+
+
+class LinearAux(NamedTuple):
+    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient.
+
+    Args:
+        log_z: logsumexp of the logits, ``[...]``.
+        argmax: the likeliest class id, int32, ``[...]``.
+        entropy: ``-sum_c p_c log p_c`` in nats, ``[...]``.
+    """
+
+    log_z: Array
+    argmax: Array
+    entropy: Array
 
 
 Leaf: TypeAlias = Any

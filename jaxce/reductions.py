@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
 from jaxce._inputs import hide, open_values
-from jaxce._types import AxisName, Opened, Reduced, Reduction
+from jaxce._types import AxisName, Examples, Opened, Reduced, Reduction
 
 Axes = int | tuple[int, ...] | None
 
@@ -138,22 +138,34 @@ def reduce(
         PyTorch, ``torch.nn.CrossEntropyLoss`` (documentation of 2.13), the mean over class indices.
     """
     x, sample_weights, kept = open_values(values, weights, where, reduction)
-    return _reduced(x, jnp.ones((), x.dtype), sample_weights, kept, reduction)
+    return finish(*weighted(x, jnp.ones((), x.dtype), sample_weights, kept), reduction)
 
 
 def close(x: Opened, values: Array, weight: ArrayLike, reduction: Reduction) -> Reduced:
     """Ends a loss: sample weights and masks applied to the values and to the weights of the examples, then reduced."""
-    return _reduced(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.kept, reduction)
+    weight = jnp.asarray(weight, values.dtype)
+    return finish(*weighted(values, weight, x.sample_weights, x.kept), reduction)
 
 
-def _reduced(
-    values: Array, weights: Array, sample_weights: Array | None, kept: Array | None, reduction: Reduction
-) -> Reduced:
+def weighted(
+    values: Array, weights: Array, sample_weights: Array | None, kept: Array | None
+) -> tuple[Examples, Examples]:
+    """Values and weights of the examples, times the sample weights, 0 where masked."""
     if sample_weights is not None:
         values, weights = times(sample_weights, hide(values, kept)), sample_weights * weights
-    weights = jnp.broadcast_to(weights, values.shape)
-    call = _NAMED[reduction] if isinstance(reduction, str) else reduction
-    return call(hide(values, kept), hide(weights, kept))
+    return hide(values, kept), hide(jnp.broadcast_to(weights, values.shape), kept)
+
+
+def finish(values: Array, weights: Array, reduction: Reduction) -> Reduced:
+    """Calls the reduction, of whichever kind."""
+    return (_NAMED[reduction] if isinstance(reduction, str) else reduction)(values, weights)
+
+
+def needs_only_sums(reduction: Reduction) -> bool:
+    """Whether the sums of the values and of the weights are all that the reduction looks at."""
+    if isinstance(reduction, str):
+        return reduction != "none"
+    return isinstance(reduction, Mean | Sum) and reduction.axis is None
 
 
 def _total(values: Array, weights: Array, axis: Axes = None, axis_name: AxisName | None = None) -> Total:

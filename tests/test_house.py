@@ -18,7 +18,8 @@ FLOORS = [
     {"_types", "_arithmetic", "_mesh"},
     {"_values", "_classes"},
     {"_inputs"},
-    {"_labels", "_log_normalizer", "reductions", "_class_weights"},
+    {"_labels", "_log_normalizer", "reductions", "_class_weights", "_linear_inputs"},
+    {"_linear"},
     {"_softmax", "_sigmoid", "_margins", "_divergence"},
     {"", "torch._arguments"},
     {"torch._labels"},
@@ -29,7 +30,7 @@ FLOORS = [
     {"torch"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
-DOORS = {"_inputs", "_values", "torch._arguments", "torch._labels"}
+DOORS = {"_inputs", "_linear_inputs", "_values", "torch._arguments", "torch._labels"}
 
 MOST_LINES, LONGEST_FILE, LONGEST_BODY = 2500, 420, 40
 

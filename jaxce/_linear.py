@@ -1,0 +1,310 @@
+"""The losses of a linear layer's logits, which never exist but for one chunk of tokens at a time.
+
+A sum over the tokens knows what its gradient asks of each logit as soon as the logit is there. So where a derivative is
+wanted, each chunk adds its gradients to theirs while its logits are at hand: no logit is computed twice. The derivative
+of the sum is the linear map ``t -> <d hidden, t_hidden> + <d kernel, t_kernel> + ...`` of gradients computed already,
+which JAX transposes, maps and differentiates by itself.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
+
+from jaxce._classes import over_shards, pick
+from jaxce._inputs import compute_dtype, hide
+from jaxce._log_normalizer import describe_logits
+from jaxce._mesh import vary, varying_axes
+from jaxce._types import AxisName, Examples, Ids, LinearAux, Named, OpenedLinear, OpenedSoftmax, Placement, Size
+from jaxce.reductions import weighted
+
+Loss: TypeAlias = Callable[[OpenedSoftmax, Named], tuple[Examples, Array]]
+"""Loss and weight of each example of an opened loss, given the hyperparameters that are on, by name."""
+
+Losses: TypeAlias = tuple[Array, Array, LinearAux | None]
+
+COLUMNS = 4096
+"""On a CPU the gradient of the kernel is summed this many classes at a time: the summands stay in the cache."""
+
+
+class Plan(NamedTuple):
+    """What is fixed about the loop: the loss, the tokens in a chunk, and whether only the sum is wanted."""
+
+    loss: Loss
+    chunk_size: int | None
+    kernel_layout: str
+    class_axis_name: AxisName | None
+    only_sums: bool
+    has_aux: bool
+
+
+def linear_losses(x: OpenedLinear, loss: Loss, only_sums: bool, has_aux: bool) -> Losses:
+    """The losses and weights of the tokens, or their sums, and what there is to tell about the logits."""
+    plan = Plan(loss, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
+    if x.placement is not None:
+        return _placed(plan, x.placement, x.rows, x.shared)
+    losses: Losses = _losses(plan, x.rows, x.shared)
+    return losses
+
+
+def _placed(plan: Plan, place: Placement, rows: Named, shared: Named) -> Losses:
+    """The same with every device at its own tokens and classes."""
+    outer = () if plan.class_axis_name is None else plan.class_axis_name
+    names = (*((outer,) if isinstance(outer, str) else outer), *place.classes)
+    plan = plan._replace(class_axis_name=names or None)
+    data = tuple(name for names in place.tokens for name in names)
+
+    def local(rows: Named, shared: Named) -> Any:
+        *sums, aux = _losses(plan, rows, shared)
+        return *(lax.psum(s, data) if plan.only_sums and data else s for s in sums), aux
+
+    def of_row(a: Array) -> PartitionSpec:
+        return PartitionSpec(*(names if n > 1 else None for names, n in zip(place.tokens, a.shape, strict=False)))
+
+    tokens, classes = PartitionSpec(*place.tokens), PartitionSpec(place.classes)
+    by_name = {"bias": classes, "class_weights": classes}
+    by_name["kernel"] = PartitionSpec(*(place.classes if side == "v" else None for side in plan.kernel_layout))
+    specs = {n: of_row(a) for n, a in rows.items()}, {n: by_name.get(n, PartitionSpec()) for n in shared}
+    if place.explicit:
+        rows, shared = jax.tree.map(
+            lambda a, spec: jax.sharding.reshard(a, NamedSharding(place.mesh, spec)), (rows, shared), specs
+        )
+    sums = PartitionSpec() if plan.only_sums else tokens
+    out = (sums, sums, tokens if plan.has_aux else None)
+    mapped = jax.shard_map(local, mesh=place.mesh, in_specs=specs, out_specs=out, axis_names=place.free)
+    losses: Losses = mapped(rows, shared)
+    return losses
+
+
+@partial(jax.jit, static_argnums=0)
+def _losses(plan: Plan, rows: Named, shared: Named) -> Losses:
+    tokens = rows["hidden"].shape[:-1]
+    dtype = compute_dtype(_operand(rows, shared))
+    flat = {n: jnp.broadcast_to(a, tokens + a.shape[len(tokens) :]) for n, a in rows.items()}
+    flat = {n: a.reshape(math.prod(tokens), *a.shape[len(tokens) :]) for n, a in flat.items()}
+    shared = {n: a if n == "kernel" else a.astype(dtype) for n, a in shared.items()}
+    values, aux = (_total if plan.only_sums else _each)(plan, flat, shared)
+    one = jnp.ones((), dtype)
+    weight = pick(shared["class_weights"], flat["ids"], 0, plan.class_axis_name) if "class_weights" in shared else one
+    _, weights = weighted(jnp.zeros_like(flat["ids"], dtype), weight, flat.get("sample_weights"), flat.get("kept"))
+    if plan.only_sums:
+        weights = jnp.sum(weights)
+    else:
+        values, weights = values.reshape(tokens), weights.reshape(tokens)
+    return values, weights, jax.tree.map(lambda a: a.reshape(tokens), aux)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _total(plan: Plan, rows: Named, shared: Named) -> tuple[Array, LinearAux | None]:
+    """The sum of the losses."""
+
+    def step(_: None, rows: Named) -> tuple[None, Any]:
+        values, aux = _of_chunk(plan, _raw(plan, rows, shared), rows | shared)
+        return None, (jnp.sum(values), aux)
+
+    _, (sums, aux) = lax.scan(step, None, _cut(plan, rows, shared))
+    return jnp.sum(sums), _joined(aux, rows)
+
+
+def _total_jvp(plan: Plan, primals: tuple[Named, Named], tangents: tuple[Named, Named]) -> tuple[Any, Any]:
+    moving = {n: t for named in tangents for n, t in named.items() if not _is_still(t)}
+    total, aux, gradients = _total_and_gradients(plan, tuple(moving), *primals)
+    slope = sum(jnp.sum(gradients[n] * t.astype(total.dtype)) for n, t in moving.items())
+    slope = over_shards(jnp.asarray(slope, total.dtype), plan.class_axis_name)
+    return (total, aux), (slope, jax.tree.map(zero_from_primal, aux))
+
+
+_total.defjvp(_total_jvp, symbolic_zeros=True)
+
+
+@partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
+def _total_and_gradients(
+    plan: Plan, moving: tuple[str, ...], rows: Named, shared: Named
+) -> tuple[Array, LinearAux | None, Named]:
+    """The sum of the losses, and its gradients along what moves: on every device its own share of them."""
+    dtype, axes = compute_dtype(_operand(rows, shared)), varying_axes((rows, shared))
+    shards = 1 if plan.class_axis_name is None else lax.axis_size(plan.class_axis_name)
+    rows, shared = ({n: vary(a, axes) if n in moving else a for n, a in named.items()} for named in (rows, shared))
+
+    def step(sums: Named, rows: Named) -> tuple[Named, Any]:
+        given = rows | shared
+
+        def share(raw: Array, parts: Named) -> tuple[Array, LinearAux | None]:
+            values, aux = _of_chunk(plan, raw, given | parts)
+            return vary(jnp.sum(values), axes) / shards, aux
+
+        parts = {n: given[n] for n in moving if n not in ("hidden", "kernel")}
+        value, pull, aux = jax.vjp(share, _raw(plan, rows, shared), parts, has_aux=True)
+        d_raw, gradients = pull(vary(jnp.ones((), dtype), axes))
+        d_raw = d_raw.astype(_operand(rows, shared))
+        sums = {n: sums[n] + gradients[n] if n in gradients else sums[n] for n in sums}
+        if "hidden" in moving:
+            side = plan.kernel_layout.index("v")
+            gradients["hidden"] = hide(_dot(d_raw, shared["kernel"].astype(d_raw.dtype), 1, side), _column(rows))
+        if "kernel" in moving:
+            sums["kernel"] = _added(sums["kernel"], d_raw, _hidden(rows, d_raw.dtype), plan.kernel_layout)
+        return sums, (value, aux, {n: g for n, g in gradients.items() if n in rows})
+
+    zeros = {n: vary(jnp.zeros(shared[n].shape, dtype), axes) for n in moving if n in shared}
+    sums, (values, aux, of_rows) = lax.scan(step, zeros, _cut(plan, rows, shared))
+    return over_shards(jnp.sum(values), plan.class_axis_name), _joined(aux, rows), sums | _joined(of_rows, rows)
+
+
+def _each(plan: Plan, rows: Named, shared: Named) -> tuple[Examples, LinearAux | None]:
+    """The loss of each token. Only who calls knows the cotangents, so the logits are computed again for a gradient."""
+    operand, axes = _operand(rows, shared), varying_axes((rows, shared))
+    # In the computing dtype, so that the gradients of the chunks are summed in it.
+    kernel = shared["kernel"].astype(compute_dtype(operand))
+    own = vary({n: a for n, a in shared.items() if n in ("bias", "class_weights")} | {"kernel": kernel}, axes)
+    rows, shared = rows | {"hidden": vary(rows["hidden"], axes)}, shared | own
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def step(_: None, rows: Named) -> tuple[None, Any]:
+        short = rows | {"hidden": rows["hidden"].astype(operand)}
+        raw = _raw(plan, short, shared | {"kernel": shared["kernel"].astype(operand)})
+        return None, _of_chunk(plan, raw, rows | shared)
+
+    _, (values, aux) = lax.scan(step, None, _cut(plan, rows, shared))
+    joined: tuple[Examples, LinearAux | None] = _joined((values, aux), rows)
+    return joined
+
+
+def _of_chunk(plan: Plan, raw: Array, given: Named) -> tuple[Examples, LinearAux | None]:
+    """The weighted losses of some tokens from the product of their hidden states and the kernel."""
+    kept = given.get("kept")
+    x = OpenedSoftmax(
+        logits=_logits(raw, given),
+        axis=1,
+        labels=Ids(given["ids"], given.get("readable")),
+        kept=kept,
+        class_weights=given.get("class_weights"),
+        sample_weights=given.get("sample_weights"),
+        class_axis_name=plan.class_axis_name,
+    )
+    values, _ = weighted(*plan.loss(x, given), x.sample_weights, kept)
+    if not plan.has_aux:
+        return values, None
+    aux = describe_logits(lax.stop_gradient(x.logits), plan.class_axis_name)
+    return values, LinearAux(*(hide(a, kept) for a in aux))
+
+
+def _logits(raw: Array, given: Named) -> Array:
+    """``cap tanh(scale (h W + b) / cap)``; a class whose bias is ``-inf`` keeps it under any scale and cap."""
+    x, closed = raw, None
+    if "bias" in given:
+        closed = jnp.isneginf(given["bias"])
+        x = x + jnp.where(closed, 0, given["bias"])
+    if "logit_scale" in given:
+        x = given["logit_scale"] * x
+    if "logit_softcap" in given:
+        x = given["logit_softcap"] * jnp.tanh(x / given["logit_softcap"])
+    return x if closed is None else jnp.where(closed, -jnp.inf, x)
+
+
+def _raw(plan: Plan, rows: Named, shared: Named) -> Array:
+    """``h W``, accumulated in the computing dtype."""
+    dtype = _operand(rows, shared)
+    return _project(plan.kernel_layout, _hidden(rows, dtype), shared["kernel"].astype(dtype))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _project(kernel_layout: str, hidden: Array, kernel: Array) -> Array:
+    return _dot(hidden, kernel, 1, kernel_layout.index("d"))
+
+
+def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    """Tangents, and so cotangents, in the dtype of the operands: two products of mixed dtypes would be slow."""
+    (hidden, kernel), (t_hidden, t_kernel), d = primals, tangents, kernel_layout.index("d")
+    raw, slope = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
+    if not _is_still(t_hidden):
+        slope += _dot(t_hidden, kernel, 1, d, hidden.dtype)
+    if not _is_still(t_kernel):
+        slope += _dot(hidden, t_kernel, 1, d, hidden.dtype)
+    return raw, slope.astype(raw.dtype)
+
+
+_project.defjvp(_project_jvp, symbolic_zeros=True)
+
+
+def _added(total: Array, d_raw: Array, hidden: Array, kernel_layout: str) -> Array:
+    """``total`` and the gradient of the kernel over these tokens."""
+    side, classes = kernel_layout.index("v"), d_raw.shape[1]
+
+    def add(total: Array, start: Any, size: int) -> Array:
+        part = lax.dynamic_slice_in_dim(d_raw, start, size, 1)
+        summand = _dot(hidden, part, 0, 0) if side == 1 else _dot(part, hidden, 0, 0)
+        old = lax.dynamic_slice_in_dim(total, start, size, side)
+        return lax.dynamic_update_slice_in_dim(total, old + summand, start, side)
+
+    if jax.default_backend() != "cpu" or classes < 2 * COLUMNS:
+        return add(total, 0, classes)
+    rest = classes % COLUMNS
+    total = lax.fori_loop(0, classes // COLUMNS, lambda i, total: add(total, i * COLUMNS, COLUMNS), total)
+    return add(total, classes - rest, rest) if rest else total
+
+
+def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> Array:
+    """The product over axis ``i`` of one and ``j`` of the other, in the computing dtype if no other is said."""
+    return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
+
+
+def _operand(rows: Named, shared: Named) -> np.dtype[Any]:
+    """The dtype in which hidden states and kernel are multiplied: where theirs differ, the wider one."""
+    return np.dtype(jnp.promote_types(rows["hidden"].dtype, shared["kernel"].dtype))
+
+
+def _hidden(rows: Named, dtype: DTypeLike) -> Array:
+    """Hidden states, 0 where masked: neither a logit nor the gradient of the kernel meets what is there."""
+    hidden: Array = hide(rows["hidden"], _column(rows)).astype(dtype)
+    return hidden
+
+
+def _column(rows: Named) -> Array | None:
+    return rows["kept"][:, None] if "kept" in rows else None
+
+
+def _is_still(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0
+
+
+def _cut(plan: Plan, rows: Named, shared: Named) -> Named:
+    """The rows ``[tokens, ...]`` as ``[chunks, tokens in each, ...]``, of sizes as even as can be, the last masked."""
+    tokens, classes = rows["hidden"].shape[0], shared["kernel"].shape[plan.kernel_layout.index("v")]
+    size = plan.chunk_size or default_chunk_size(tokens, classes)
+    chunks = -(-tokens // size)
+    if isinstance(tokens, int):
+        size = max(1, -(-tokens // max(1, chunks)))
+    padding = chunks * size - tokens
+    if not isinstance(padding, int) or padding:
+        rows = {"kept": jnp.ones(tokens, bool)} | rows
+        rows = {n: _padded(a, padding, n == "readable") for n, a in rows.items()}
+    return {n: a.reshape(chunks, size, *a.shape[1:]) for n, a in rows.items()}
+
+
+def _padded(a: Array, padding: Size, value: bool) -> Array:
+    return jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1), constant_values=value)
+
+
+def _joined(chunks: Any, rows: Named) -> Any:
+    """Undoes the cut."""
+    tokens = rows["hidden"].shape[0]
+    return jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:tokens], chunks)
+
+
+def default_chunk_size(tokens: Size, classes: int) -> int:
+    """Tokens in a chunk: float32 logits of 64 MiB and at most a quarter of all on a CPU, of 1 GiB elsewhere.
+
+    Large enough that the gradient of the kernel, which every chunk adds to, is not most of the traffic.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    budget, least, most = (2**26, 256, 8192) if on_cpu else (2**30, 1024, 8192)
+    size = min(max(budget // (4 * classes), least), most)
+    return max(least, min(size, -(-tokens // 4))) if on_cpu and isinstance(tokens, int) else size

@@ -1,0 +1,218 @@
+"""The door of linear layers: their shapes, and where on a mesh they lie, so that the loss is computed there.
+
+The loop over chunks must not be cut by the partitioner, which would give every device all the tokens, or sum a gradient
+of the kernel over the devices in each turn. So it runs inside a `shard_map`, for which the shardings must be known.
+Explicit meshes have them in the types, and arrays at hand show them; a trace on an automatic mesh hides them.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import AxisType, PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxce._inputs import (
+    Ranges,
+    array,
+    check_choice,
+    check_hyperparameters,
+    check_integer,
+    compute_dtype,
+    floating,
+    is_off,
+    mask,
+    on_device,
+    per_class,
+    per_example,
+    shards,
+)
+from jaxce._types import AnyArray, AxisName, Hyperparameter, OpenedLinear, Placement, Reduction, Shape, Size
+from jaxce._values import read_ids, without_ignored
+
+Specs = tuple[PartitionSpec, PartitionSpec]
+
+
+def open_linear(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    kernel_layout: str,
+    bias: ArrayLike | None,
+    class_weights: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    where: ArrayLike | None,
+    ignore_index: int | None,
+    logit_scale: Hyperparameter | None,
+    logit_softcap: Hyperparameter | None,
+    chunk_size: int | None,
+    class_axis_name: AxisName | None,
+    in_specs: Specs | None,
+    reduction: Reduction,
+    ranges: Ranges,
+) -> OpenedLinear:
+    """Opens a loss over the classes of a linear layer; the hyperparameters that are on become arrays."""
+    check_hyperparameters(ranges, reduction)
+    positive = {"logit_scale": logit_scale, "logit_softcap": logit_softcap}
+    _check_positive(positive)
+    check_choice("kernel_layout", kernel_layout, ("dv", "vd"))
+    _check_chunk_size(chunk_size)
+    h, w = floating("hidden", hidden), floating("kernel", kernel)
+    classes = _classes(h.shape, w.shape, kernel_layout)
+    dtype = compute_dtype(jnp.promote_types(h.dtype, w.dtype))
+    tokens = h.shape[:-1]
+    y = _label_ids(labels, tokens, h.shape)
+    keep = without_ignored(y, ignore_index, mask(where, tokens))
+    kept = None if keep is None else on_device(keep)
+    ids = read_ids(y, classes * shards(class_axis_name), keep)
+    numbers = {name: value for name, (value, *_) in ranges.items() if not is_off(value)} | positive
+    rows = {
+        "hidden": h,
+        "ids": ids.ids,
+        "readable": ids.readable,
+        "kept": kept,
+        "sample_weights": per_example("sample_weights", sample_weights, tokens, kept, dtype),
+    }
+    shared = {
+        "kernel": w,
+        "bias": per_class("bias", bias, classes, dtype),
+        "class_weights": per_class("class_weights", class_weights, classes, dtype),
+        **{name: None if value is None else jnp.asarray(value, dtype) for name, value in numbers.items()},
+    }
+    return OpenedLinear(
+        rows={name: a for name, a in rows.items() if a is not None},
+        shared={name: a for name, a in shared.items() if a is not None},
+        kernel_layout=kernel_layout,
+        chunk_size=chunk_size,
+        class_axis_name=class_axis_name,
+        placement=place(h, w, kernel_layout, in_specs),
+    )
+
+
+def _check_positive(values: dict[str, Hyperparameter | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            continue
+        check_hyperparameters({name: (value, 0, math.inf)}, "none")
+        if isinstance(value, int | float) and not 0 < value < math.inf:
+            raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
+
+
+def _check_chunk_size(chunk_size: int | None) -> None:
+    if chunk_size is None:
+        return
+    check_integer("chunk_size", chunk_size)
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size: got {chunk_size}; expected at least 1 token, or None.")
+
+
+def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
+    """The number of classes of a kernel that fits the hidden states."""
+    if not hidden:
+        raise ValueError("hidden: got one number; expected shape (..., features).")
+    d, v = kernel_layout.index("d"), kernel_layout.index("v")
+    expected = f"({hidden[-1]}, classes)" if kernel_layout == "dv" else f"(classes, {hidden[-1]})"
+    if len(kernel) == 2 and kernel[d] == hidden[-1] and kernel[v] > 0:
+        return kernel[v]
+    fix = ""
+    if len(kernel) == 2 and kernel[v] == hidden[-1]:
+        fix = f' The other way round it fits: kernel_layout="{kernel_layout[::-1]}".'
+    raise ValueError(
+        f"kernel: got shape {kernel} for hidden of shape {hidden} with kernel_layout={kernel_layout!r}; expected"
+        f" {expected}.{fix}"
+    )
+
+
+def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
+    y = array("labels", labels)
+    if jnp.issubdtype(y.dtype, jnp.floating) and y.shape != tokens:
+        raise TypeError(
+            f"labels: got {y.dtype} of shape {y.shape}; expected class ids of an integer dtype. Probabilities are as"
+            " large as the logits: use cross_entropy(hidden @ kernel, labels)."
+        )
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise TypeError(
+            f"labels: got dtype {y.dtype}; expected class ids of an integer dtype. Use labels.astype(jnp.int32)."
+        )
+    if y.shape != tokens:
+        fix = " labels[..., 0] drops the last axis." if y.shape == (*tokens, 1) else ""
+        raise ValueError(
+            f"labels: got class ids of shape {y.shape} for hidden of shape {hidden}; expected shape {tokens}.{fix}"
+        )
+    return y
+
+
+def place(hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None) -> Placement | None:
+    """The placement on the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
+    mesh = _mesh(hidden, kernel)
+    kinds = {} if mesh is None else dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if in_specs is not None:
+        _check_specs(in_specs, kinds, (hidden.ndim, kernel.ndim))
+    free = {name: kind for name, kind in kinds.items() if kind != AxisType.Manual and mesh.shape[name] > 1}
+    if not free:
+        return None
+    of_hidden, of_kernel = in_specs or _shown(hidden, kernel, kernel_layout, free)
+    *tokens, _ = _axes(of_hidden, hidden.ndim, free)
+    side = kernel_layout.index("v")
+    taken = {name for names in tokens for name in names}
+    classes = tuple(name for name in _axes(of_kernel, kernel.ndim, free)[side] if name not in taken)
+    for dim, names in enumerate(tokens):
+        _check_divides("hidden", hidden.shape, dim, names, mesh, "Pad the tokens, masked by where=.")
+    _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
+    explicit = AxisType.Explicit in free.values()
+    return Placement(mesh, frozenset(free), tuple(tokens), classes, explicit)
+
+
+def _mesh(hidden: Array, kernel: Array) -> Any:
+    """The mesh around the call, or else that of the arrays."""
+    shardings = [jax.typeof(x).sharding if isinstance(x, jax.core.Tracer) else x.sharding for x in (hidden, kernel)]
+    meshes = [jax.sharding.get_abstract_mesh(), *(getattr(sharding, "mesh", None) for sharding in shardings)]
+    return next((mesh for mesh in meshes if mesh is not None and mesh.axis_names), None)
+
+
+def _shown(hidden: Array, kernel: Array, kernel_layout: str, free: dict[str, AxisType]) -> Specs:
+    """The specs, where the types or the arrays show them."""
+    if all(kind == AxisType.Explicit for kind in free.values()):
+        return jax.typeof(hidden).sharding.spec, jax.typeof(kernel).sharding.spec
+    if isinstance(hidden, jax.core.Tracer) or isinstance(kernel, jax.core.Tracer):
+        names = list(free)
+        split = f"P(None, {names[-1]!r})" if kernel_layout == "dv" else f"P({names[-1]!r})"
+        example = f"in_specs=(P({names[0]!r}), {split if len(names) > 1 else 'P()'})"
+        raise ValueError(
+            f"in_specs: got None for arrays on an automatic mesh with axes {names}, where a trace does not show how"
+            f" they are split; expected the PartitionSpecs of hidden and kernel, such as {example}."
+        )
+    none = PartitionSpec()
+    return getattr(hidden.sharding, "spec", none), getattr(kernel.sharding, "spec", none)
+
+
+def _axes(spec: PartitionSpec, ndim: int, free: dict[str, AxisType]) -> list[tuple[str, ...]]:
+    """The free mesh axes of each dimension."""
+    parts = [part if isinstance(part, tuple) else (part,) for part in spec] + [(None,)] * ndim
+    return [tuple(name for name in part if name in free) for part in parts[:ndim]]
+
+
+def _check_specs(in_specs: Specs, kinds: dict[str, AxisType], ndims: tuple[int, int]) -> None:
+    if not (isinstance(in_specs, tuple | list) and [type(spec) for spec in in_specs] == [PartitionSpec] * 2):
+        raise TypeError(f"in_specs: got {in_specs!r}; expected two PartitionSpecs, of hidden and of kernel.")
+    if not kinds:
+        raise ValueError("in_specs: got specs without a mesh; expected one around the call: jax.set_mesh(mesh).")
+    for argument, spec, ndim in zip(("hidden", "kernel"), in_specs, ndims, strict=True):
+        names = [name for part in spec for name in (part if isinstance(part, tuple) else (part,)) if name is not None]
+        if len(spec) > ndim or any(name not in kinds for name in names):
+            raise ValueError(
+                f"in_specs: got {spec} for {argument} of rank {ndim}; expected at most that many entries, of the mesh"
+                f" axes {list(kinds)}."
+            )
+
+
+def _check_divides(argument: str, shape: Shape, dim: int, names: tuple[str, ...], mesh: Any, fix: str) -> None:
+    parts = math.prod(mesh.shape[name] for name in names)
+    if shape[dim] % parts:
+        raise ValueError(
+            f"{argument}: got shape {shape}, whose axis {dim} is to be split over {parts} devices by the mesh axes"
+            f" {list(names)}; expected a multiple of {parts}. {fix}"
+        )
