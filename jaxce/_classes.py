@@ -88,6 +88,11 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
     return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
 
 
+def local_ids(ids: Array, classes: int, class_axis_name: AxisName | None) -> Array:
+    """Ids counted from the first class of this shard; those of other shards lie outside its ``classes``."""
+    return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
+
+
 def one_hot(ids: Array, classes: int, axis: int) -> Array:
     """Where each class is the example's own: bool, with the class axis at ``axis``."""
     ndim = ids.ndim + 1

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._arithmetic import times
-from jaxce._classes import along_axis, by_rows, kept_rows, over_shards, pick
+from jaxce._classes import along_axis, by_rows, kept_rows, local_ids, over_shards, pick
 from jaxce._inputs import compute_dtype, hide, is_off
 from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
@@ -45,7 +45,7 @@ def target(
         mass = over_shards(_mass(x.labels.probs, w, kept_rows(x.kept, x.labels.probs, x.axis), x.axis), name)
         q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
         return q, one if w is one else mass
-    ids = x.labels.ids if name is None else x.labels.ids - here * lax.axis_index(name)
+    ids = local_ids(x.labels.ids, here, name)
     weight = one if w is one else pick(w, ids, 0, name)
     hit = (1 - eps) * weight
     if x.labels.readable is not None:

@@ -19,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._classes import over_shards, pick
+from jaxce._classes import local_ids, over_shards, pick
 from jaxce._inputs import compute_dtype, hide
 from jaxce._log_normalizer import describe_logits
 from jaxce._mesh import vary, varying_axes
@@ -92,14 +92,20 @@ def _losses(plan: Plan, rows: Named, shared: Named) -> Losses:
     flat = {n: a.reshape(math.prod(tokens), *a.shape[len(tokens) :]) for n, a in flat.items()}
     shared = {n: a if n == "kernel" else a.astype(dtype) for n, a in shared.items()}
     values, aux = (_total if plan.only_sums else _each)(plan, flat, shared)
-    one = jnp.ones((), dtype)
-    weight = pick(shared["class_weights"], flat["ids"], 0, plan.class_axis_name) if "class_weights" in shared else one
-    _, weights = weighted(jnp.zeros_like(flat["ids"], dtype), weight, flat.get("sample_weights"), flat.get("kept"))
+    weights = _weights(plan, flat, shared)
     if plan.only_sums:
         weights = jnp.sum(weights)
     else:
         values, weights = values.reshape(tokens), weights.reshape(tokens)
     return values, weights, jax.tree.map(lambda a: a.reshape(tokens), aux)
+
+
+def _weights(plan: Plan, rows: Named, shared: Named) -> Examples:
+    """What each token counts in a mean, which its logits have no part in."""
+    w, ids, name = shared.get("class_weights"), rows["ids"], plan.class_axis_name
+    zeros = jnp.zeros(ids.shape, compute_dtype(_operand(rows, shared)))
+    weight = jnp.ones_like(zeros) if w is None else pick(w, local_ids(ids, w.size, name), 0, name)
+    return weighted(zeros, weight, rows.get("sample_weights"), rows.get("kept"))[1]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
