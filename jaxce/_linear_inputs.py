@@ -147,16 +147,15 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
 
 def place(hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None) -> Placement | None:
     """The placement on the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
-    mesh = _mesh(hidden, kernel)
-    kinds = {} if mesh is None else dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
-        _check_specs(in_specs, kinds, (hidden.ndim, kernel.ndim))
-    free = {name: kind for name, kind in kinds.items() if kind != AxisType.Manual and mesh.shape[name] > 1}
+        _check_specs(in_specs, () if mesh is None else mesh.axis_names, (hidden.ndim, kernel.ndim))
     if not free:
         return None
     of_hidden, of_kernel = in_specs or _shown(hidden, kernel, kernel_layout, free)
     *tokens, _ = _axes(of_hidden, hidden.ndim, free)
     side = kernel_layout.index("v")
+    # A kernel that is split over the axes of the tokens is gathered once, as a kernel split over its features is.
     taken = {name for names in tokens for name in names}
     classes = tuple(name for name in _axes(of_kernel, kernel.ndim, free)[side] if name not in taken)
     for dim, names in enumerate(tokens):
@@ -164,6 +163,13 @@ def place(hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | No
     _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
     explicit = AxisType.Explicit in free.values()
     return Placement(mesh, frozenset(free), tuple(tokens), classes, explicit)
+
+
+def free_axes(hidden: Array, kernel: Array) -> dict[str, AxisType]:
+    """The axes of the mesh, and their kinds, along which someone else than a `shard_map` divides."""
+    mesh = _mesh(hidden, kernel)
+    kinds = {} if mesh is None else dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    return {name: kind for name, kind in kinds.items() if kind != AxisType.Manual and mesh.shape[name] > 1}
 
 
 def _mesh(hidden: Array, kernel: Array) -> Any:
@@ -195,18 +201,20 @@ def _axes(spec: PartitionSpec, ndim: int, free: dict[str, AxisType]) -> list[tup
     return [tuple(name for name in part if name in free) for part in parts[:ndim]]
 
 
-def _check_specs(in_specs: Specs, kinds: dict[str, AxisType], ndims: tuple[int, int]) -> None:
+def _check_specs(in_specs: Specs, names: tuple[str, ...], ndims: tuple[int, int]) -> None:
     if not (isinstance(in_specs, tuple | list) and [type(spec) for spec in in_specs] == [PartitionSpec] * 2):
         raise TypeError(f"in_specs: got {in_specs!r}; expected two PartitionSpecs, of hidden and of kernel.")
-    if not kinds:
-        raise ValueError("in_specs: got specs without a mesh; expected one around the call: jax.set_mesh(mesh).")
+    if not names:
+        raise ValueError(
+            "in_specs: got specs without a mesh; expected one around the call, jax.set_mesh(mesh), if only of one device."
+        )
     for argument, spec, ndim in zip(("hidden", "kernel"), in_specs, ndims, strict=True):
-        names = [name for part in spec for name in (part if isinstance(part, tuple) else (part,)) if name is not None]
-        if len(spec) > ndim or any(name not in kinds for name in names):
-            raise ValueError(
-                f"in_specs: got {spec} for {argument} of rank {ndim}; expected at most that many entries, of the mesh"
-                f" axes {list(kinds)}."
-            )
+        used = [name for part in spec for name in (part if isinstance(part, tuple) else (part,)) if name is not None]
+        unknown = [name for name in used if name not in names]
+        if unknown:
+            raise ValueError(f"in_specs: got {unknown[0]!r} for {argument}; expected axes of the mesh, {list(names)}.")
+        if len(spec) > ndim:
+            raise ValueError(f"in_specs: got {spec} for {argument} of rank {ndim}; expected at most {ndim} entries.")
 
 
 def _check_divides(argument: str, shape: Shape, dim: int, names: tuple[str, ...], mesh: Any, fix: str) -> None:

@@ -4,6 +4,7 @@ A law in `laws.py` takes a row, a kind of labels and a set of options, and holds
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,27 +17,40 @@ import jaxce
 CLASSES = 5
 IGNORED = -100
 
-OPTIONS = ("class_weights", "sample_weights", "where", "ignore_index", "label_smoothing", "z_loss", "pos_weight")
+PER_CLASS = ("bias", "class_weights", "pos_weight")
+OPTIONS = (
+    *PER_CLASS,
+    "sample_weights",
+    "where",
+    "ignore_index",
+    "label_smoothing",
+    "z_loss",
+    "logit_scale",
+    "logit_softcap",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A public loss. `family` says what its labels are: exclusive classes, or an answer for each element."""
+    """A public loss. `family` says what its labels are: exclusive classes, or an answer for each element.
+
+    `label_kinds` are those it takes, `any_axis` says whether its classes may lie along any axis, and `elsewhere` are
+    the keywords that say how it is computed and not what, which have tests of their own.
+    """
 
     loss: Callable[..., Any]
     reference: Callable[..., Any]
     family: str
     draw_input: Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]
     options: tuple[str, ...]
+    label_kinds: tuple[str, ...]
     shifts: bool = False
+    any_axis: bool = True
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.loss.__name__
-
-    @property
-    def label_kinds(self) -> tuple[str, ...]:
-        return ("ids", "probs") if self.family == "softmax" else ("hard", "soft")
 
     def allowed(self, kind: str) -> tuple[str, ...]:
         """The options that can be meant with this kind of labels."""
@@ -72,9 +86,7 @@ class Sample:
     def moving(self) -> dict[str, np.ndarray]:
         """The arguments with a derivative, by name."""
         arrays = {"x": self.x, **({"labels": self.labels} if self.labels.dtype.kind == "f" else {})}
-        return arrays | {
-            k: v for k, v in self.options.items() if k in ("class_weights", "sample_weights", "pos_weight")
-        }
+        return arrays | {k: v for k, v in self.options.items() if k in (*PER_CLASS, "sample_weights")}
 
     @property
     def examples(self) -> tuple[int, ...]:
@@ -120,6 +132,9 @@ def draw(
         "z_loss": 0.0625,
         "pos_weight": rng.uniform(0.5, 2.0, classes),
         "ignore_index": IGNORED,
+        "bias": rng.normal(size=classes),
+        "logit_scale": 0.75,
+        "logit_softcap": 4.0,
     }
     if "where" in options and values["where"].size:
         values["where"].flat[0] = False
@@ -149,6 +164,13 @@ def _probs(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.nd
     return rng.uniform(0.02, 0.98, shape)
 
 
+@functools.wraps(jaxce.linear_cross_entropy)
+def _linear(logits: Any, labels: Any, *, axis: int, **options: Any) -> Any:
+    """The loss of a layer that hands its hidden states on, in several chunks, some with a padded last one."""
+    kernel = jnp.eye(logits.shape[axis], dtype=logits.dtype)
+    return jaxce.linear_cross_entropy(logits, kernel, labels, chunk_size=3, **options)
+
+
 _SHARED = ("class_weights", "sample_weights", "where")
 CASES = [
     Case(
@@ -157,17 +179,29 @@ CASES = [
         "softmax",
         _logits,
         (*_SHARED, "ignore_index", "label_smoothing", "z_loss"),
+        ("ids", "probs"),
         shifts=True,
     ),
-    Case(jaxce.nll_loss, reference.nll_loss, "softmax", _log_probs, (*_SHARED, "ignore_index")),
+    Case(
+        _linear,
+        reference.linear_cross_entropy,
+        "softmax",
+        _logits,
+        (*_SHARED, "ignore_index", "label_smoothing", "z_loss", "bias", "logit_scale", "logit_softcap"),
+        ("ids",),
+        any_axis=False,
+        elsewhere=("kernel_layout", "chunk_size", "in_specs", "has_aux"),
+    ),
+    Case(jaxce.nll_loss, reference.nll_loss, "softmax", _log_probs, (*_SHARED, "ignore_index"), ("ids", "probs")),
     Case(
         jaxce.sigmoid_binary_cross_entropy,
         reference.sigmoid_binary_cross_entropy,
         "sigmoid",
         _logits,
         (*_SHARED, "label_smoothing", "pos_weight"),
+        ("hard", "soft"),
     ),
-    Case(jaxce.binary_cross_entropy, reference.binary_cross_entropy, "sigmoid", _probs, _SHARED),
+    Case(jaxce.binary_cross_entropy, reference.binary_cross_entropy, "sigmoid", _probs, _SHARED, ("hard", "soft")),
 ]
 
 ROWS = [(case, kind) for case in CASES for kind in case.label_kinds]

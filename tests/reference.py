@@ -70,6 +70,19 @@ def cross_entropy(
     return _masked(*_exclusive(*args), sample_weights, _keep(labels, where, ignore_index))
 
 
+def linear_logits(product, bias=None, logit_scale=None, logit_softcap=None):
+    """Gemma 2, section 2, of scaled logits; a class that a bias of -inf closes stays closed."""
+    x = np.asarray(product, float) + (0 if bias is None else bias)
+    x = x if logit_scale is None else logit_scale * x
+    capped = x if logit_softcap is None else logit_softcap * np.tanh(x / logit_softcap)
+    return np.where(np.isneginf(x), x, capped)
+
+
+def linear_cross_entropy(product, labels, *, bias=None, logit_scale=None, logit_softcap=None, **options):
+    """The cross-entropy of the logits that a linear layer makes of ``hidden @ kernel``."""
+    return cross_entropy(linear_logits(product, bias, logit_scale, logit_softcap), labels, **options)
+
+
 def nll_loss(log_probs, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None, ignore_index=None):
     """Bishop, PRML, eq. 4.108."""
     x = np.asarray(log_probs, float)

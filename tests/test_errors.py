@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import checkify
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import jaxce
 
@@ -14,9 +16,17 @@ X = np.zeros((2, 3), np.float32)
 Y = np.zeros(2, np.int32)
 IMAGE = np.zeros((2, 3, 4, 4), np.float32)
 PIXELS = np.zeros((2, 4, 4), np.int32)
+H = np.zeros((2, 4), np.float32)
+W = np.zeros((4, 3), np.float32)
 
-ce, nll, reduce = jaxce.cross_entropy, jaxce.nll_loss, jaxce.reduce
+ce, nll, linear, reduce = jaxce.cross_entropy, jaxce.nll_loss, jaxce.linear_cross_entropy, jaxce.reduce
 sigmoid, bce, balanced = jaxce.sigmoid_binary_cross_entropy, jaxce.binary_cross_entropy, jaxce.balanced_class_weights
+
+
+def on_a_mesh(hidden, kernel, **options):
+    with jax.set_mesh(jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)):
+        return jax.jit(lambda h, w: linear(h, w, np.zeros(len(hidden), np.int32), **options))(hidden, kernel)
+
 
 MISTAKES = {
     "ids with the class axis kept, channel first": lambda: ce(IMAGE, PIXELS[:, None], axis=1),
@@ -62,6 +72,37 @@ MISTAKES = {
     "z-loss that is not a number": lambda: ce(X, Y, z_loss=float("nan")),
     "unknown reduction": lambda: ce(X, Y, reduction="avg"),
     "reduction class for object": lambda: ce(X, Y, reduction=jaxce.Mean),
+    "kernel of the other layout": lambda: linear(H, W.T, Y),
+    "kernel of other features": lambda: linear(H, W[:3], Y, kernel_layout="vd"),
+    "kernel without classes": lambda: linear(H, W[:, :0], Y),
+    "kernel layout that is unknown": lambda: linear(H, W, Y, kernel_layout="nk"),
+    "integer kernel": lambda: linear(H, W.astype(np.int8), Y),
+    "integer hidden states": lambda: linear(H.astype(np.int32), W, Y),
+    "hidden states without an axis": lambda: linear(np.float32(1), W, Y),
+    "bias of the wrong length": lambda: linear(H, W, Y, bias=np.ones(4)),
+    "labels of tokens as floats": lambda: linear(H, W, Y.astype(np.float32)),
+    "labels of tokens as bools": lambda: linear(H, W, Y == 0),
+    "labels of tokens that are probabilities": lambda: linear(H, W, X),
+    "labels of tokens with a last axis": lambda: linear(H, W, Y[:, None]),
+    "labels of other tokens": lambda: linear(H, W, np.zeros(3, np.int32)),
+    "id outside of the kernel": lambda: linear(H, W, np.array([0, 3])),
+    "mask of tokens of numbers": lambda: linear(H, W, Y, where=np.ones(2)),
+    "chunks of no token": lambda: linear(H, W, Y, chunk_size=0),
+    "chunks of half a token": lambda: linear(H, W, Y, chunk_size=0.5),
+    "logit scale 0": lambda: linear(H, W, Y, logit_scale=0),
+    "logit scale 0 of NumPy": lambda: linear(H, W, Y, logit_scale=np.float32(0)),
+    "logit softcap below 0": lambda: linear(H, W, Y, logit_softcap=-1.0),
+    "logit softcap without end": lambda: linear(H, W, Y, logit_softcap=np.inf),
+    "logit softcap for each class": lambda: linear(H, W, Y, logit_softcap=np.ones(3)),
+    "specs without a mesh": lambda: linear(H, W, Y, in_specs=(P(), P())),
+    "specs that are names": lambda: on_a_mesh(H, W, in_specs=("data", "model")),
+    "specs of one array": lambda: on_a_mesh(H, W, in_specs=P("data")),
+    "specs of an axis that is not there": lambda: on_a_mesh(H, W, in_specs=(P("batch"), P())),
+    "specs of more axes than there are": lambda: on_a_mesh(H, W, in_specs=(P(), P(None, None, "model"))),
+    "no specs under a trace": lambda: on_a_mesh(H, W),
+    "no specs under a trace of the other layout": lambda: on_a_mesh(H, W.T, kernel_layout="vd"),
+    "tokens that the mesh does not divide": lambda: on_a_mesh(H, W, in_specs=(P("data"), P())),
+    "classes that the mesh does not divide": lambda: on_a_mesh(H, W, in_specs=(P(), P(None, "model"))),
     "sigmoid labels (N,) for logits (N, 1)": lambda: sigmoid(X[:, :1], Y),
     "sigmoid labels (N, 1) for logits (N,)": lambda: sigmoid(X[:, 0], Y[:, None]),
     "sigmoid labels that are ids": lambda: sigmoid(X, Y),
@@ -86,6 +127,10 @@ ANNOTATED_AWAY = {
     "mask as a list",
     "axis of another type",
     "ignore index that is no integer",
+    "kernel layout that is unknown",
+    "chunks of half a token",
+    "specs that are names",
+    "specs of one array",
     "unknown scheme",
     "unknown reduction",
 }
@@ -114,7 +159,8 @@ def test_message(name, request):
 
 
 ONLY_VALUES_SHOW = {"sigmoid labels of 0 and 255"}
-STATIC = [n for n in MISTAKES if ("labels" in n or "weights" in n or "mask" in n) and n not in ONLY_VALUES_SHOW]
+SHAPED = ("labels", "weights", "mask", "kernel", "hidden", "bias")
+STATIC = [n for n in MISTAKES if any(word in n for word in SHAPED) and n not in ONLY_VALUES_SHOW]
 
 
 @pytest.mark.parametrize("name", STATIC)

@@ -1,16 +1,23 @@
 """PyTorch's losses of classes and probabilities: its rules around the formulas of the core."""
 
 import operator
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._classes import pick
 from jaxce._divergence import kl_term, kl_term_of_logs
+from jaxce._inputs import hide, is_off
 from jaxce._labels import target as coefficients
+from jaxce._linear import linear_losses
+from jaxce._linear_inputs import free_axes
 from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
 from jaxce._sigmoid import clamped_cross_entropy, surprise_of_log_odds
-from jaxce._types import Hyperparameter
+from jaxce._types import Hyperparameter, Ids, OpenedLinear, OpenedSoftmax
 from jaxce._values import require
 from jaxce.torch._arguments import (
     FLOATING,
@@ -27,7 +34,7 @@ from jaxce.torch._arguments import (
     require_same_shape,
     warn,
 )
-from jaxce.torch._labels import OpenedClasses, open_classes, open_linear, open_linear_targets
+from jaxce.torch._labels import Labels, OpenedClasses, open_classes, open_linear, open_linear_labels, with_labels
 from jaxce.torch._reductions import close, close_classes
 
 
@@ -77,10 +84,8 @@ def cross_entropy(
 
 
 def _cross_entropy(opened: OpenedClasses, reduction: str, label_smoothing: Hyperparameter) -> Array:
-    eps, short = open_smoothing(label_smoothing), opened.dtype.itemsize == 2
-    q, weights = coefficients(opened, eps, operator.mul, short)
-    loss, log_z = surprise_of_logits(opened.logits, q)
-    loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
+    given = {"label_smoothing": open_smoothing(label_smoothing)}
+    loss, weights = _terms(opened, given, opened.dtype.itemsize == 2)
     return close_classes(opened, loss, weights, reduction)
 
 
@@ -142,7 +147,9 @@ def linear_cross_entropy(
 ) -> Array:
     """Softmax cross-entropy of a linear layer: ``cross_entropy(input @ linear_weight.T + linear_bias, target)``.
 
-    The last layer of a language model together with its loss. The logits are computed in float32 for 16-bit inputs.
+    The last layer of a language model together with its loss. With class ids and one target per example the logits are
+    made of one chunk of examples at a time, and computed in float32 for 16-bit inputs. On a mesh of several devices
+    they are made as a whole: there use ``jaxce.linear_cross_entropy``.
 
     Args:
         input: features, floating, ``[N, D]``, or ``[D]`` without a batch.
@@ -172,10 +179,45 @@ def linear_cross_entropy(
     """
     reduction = open_reduction(reduction)
     x, w, b, dtype = open_linear(input, linear_weight, linear_bias, options)
+    y = open_linear_labels(x.shape[:-1] + w.shape[:-1], target, weight, ignore_index, dtype)
+    if isinstance(y.read, Ids) and w.ndim == 2 and not free_axes(x, w):
+        return _by_chunks(x, w, b, y, reduction, label_smoothing)
     logits = jnp.tensordot(x, w, (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
-    opened = open_linear_targets(logits, target, weight, ignore_index, dtype)
-    return _cross_entropy(opened, reduction, label_smoothing)
+    return _cross_entropy(with_labels(logits, y), reduction, label_smoothing)
+
+
+def _by_chunks(
+    x: Array, w: Array, b: Array | None, y: Labels, reduction: str, label_smoothing: Hyperparameter
+) -> Array:
+    eps, ids = open_smoothing(label_smoothing), y.read
+    rows = {"hidden": x, "ids": ids.ids, "readable": ids.readable, "present": y.present}
+    numbers = {"label_smoothing": None if is_off(eps) else eps}
+    shared = {"kernel": w, "bias": b, "class_weights": y.class_weights} | numbers
+    opened = OpenedLinear(
+        rows={name: a for name, a in rows.items() if a is not None},
+        shared={name: jnp.asarray(a, x.dtype) for name, a in shared.items() if a is not None},
+        kernel_layout="vd",
+        chunk_size=None,
+        class_axis_name=None,
+        placement=None,
+    )
+    loss = _short_terms if y.dtype.itemsize == 2 else _terms
+    values, *_ = linear_losses(opened, loss, only_sums=reduction != "none", has_aux=False)
+    one = jnp.ones(ids.ids.shape, x.dtype)
+    weights = hide(one if y.class_weights is None else pick(opened.shared["class_weights"], ids.ids, 0), y.present)
+    return close(values, reduction, y.dtype, weights)
+
+
+def _terms(x: OpenedSoftmax, given: Mapping[str, Any], short: bool = False) -> tuple[Array, Array]:
+    """Loss and weight of each example, 0 where the label is ignored."""
+    q, weights = coefficients(x, given.get("label_smoothing", 0.0), operator.mul, short)
+    loss, log_z = surprise_of_logits(x.logits, q)
+    loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
+    return hide(loss, given.get("present")), hide(jnp.broadcast_to(weights, loss.shape), given.get("present"))
+
+
+_short_terms = partial(_terms, short=True)
 
 
 def binary_cross_entropy(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,54 +38,68 @@ class OpenedClasses(OpenedSoftmax):
     dtype: np.dtype[Any]
 
 
+class Labels(NamedTuple):
+    """Labels and class weights that fit logits of some shape, what is not ignored, and the dtype of the loss."""
+
+    read: Ids | Probs
+    present: Bool[Array, "..."] | None
+    class_weights: Float[Array, "..."] | None
+    dtype: np.dtype[Any]
+
+
 def open_classes(
-    input: ArrayLike,
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, *, probabilities: bool
+) -> OpenedClasses:
+    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities."""
+    x = of_kind("input", input, FLOATING)
+    return with_labels(x, open_labels(x.shape, target, weight, ignore_index, x.dtype, probabilities))
+
+
+def with_labels(x: Array, y: Labels) -> OpenedClasses:
+    """Logits with the labels that were opened for their shape."""
+    x = x.astype(y.dtype) if y.dtype == np.float64 else x
+    return OpenedClasses(
+        logits=x,
+        axis=min(1, x.ndim - 1),
+        labels=y.read,
+        kept=None,
+        present=y.present,
+        class_weights=None if y.class_weights is None else y.class_weights.astype(computing(x)),
+        sample_weights=None,
+        class_axis_name=None,
+        dtype=y.dtype,
+    )
+
+
+def open_labels(
+    shape: Shape,
     target: ArrayLike,
     weight: ArrayLike | None,
     ignore_index: int,
-    *,
-    probabilities: bool,
-    dtype: np.dtype[Any] | None = None,
-) -> OpenedClasses:
-    """Opens a loss over exclusive classes; the shape of the target decides whether it holds probabilities.
-
-    The logits count as of a ``dtype``, which is their own unless it is given.
-    """
-    x = of_kind("input", input, FLOATING)
-    own = x.dtype if dtype is None else dtype
-    if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
-        raise ValueError(f"input: got shape {x.shape}; expected [N, C, ...] or [C] with at least one class.")
+    own: np.dtype[Any],
+    probabilities: bool = True,
+) -> Labels:
+    """Labels and class weights of logits that have a shape and a dtype of their own."""
+    if len(shape) == 0 or shape[min(1, len(shape) - 1)] == 0:
+        raise ValueError(f"input: got shape {shape}; expected [N, C, ...] or [C] with at least one class.")
     if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
         raise TypeError(f"ignore_index: got {ignore_index!r}; expected one integer, such as -100.")
     if not -(2**63) <= ignore_index < 2**63:
         raise ValueError(f"ignore_index: got {ignore_index}; expected an integer of 64 bits.")
-    axis = min(1, x.ndim - 1)
+    axis = min(1, len(shape) - 1)
     w = None if weight is None else of_kind("weight", weight, REAL_OR_BOOL)
-    if w is not None and w.shape != x.shape[axis : axis + 1]:
-        raise ValueError(f"weight: got shape {w.shape}; expected {x.shape[axis : axis + 1]}, one weight per class.")
+    if w is not None and w.shape != shape[axis : axis + 1]:
+        raise ValueError(f"weight: got shape {w.shape}; expected {shape[axis : axis + 1]}, one weight per class.")
     y = as_array("target", target)
-    if probabilities and y.shape == x.shape:
+    if probabilities and y.shape == shape:
         probs = _probabilities(y, ignore_index)
-        read: Ids | Probs = Probs(probs)
-        present, dtype = None, promoted(own, probs.dtype, *(() if w is None else (w.dtype,)))
-    else:
-        if w is not None:
-            require_same_dtype("weight", w, own)
-        y = _ids_of_examples(y, x.shape, axis, probabilities)
-        present, dtype = without_ignored(y, ignore_index, None), own
-        read = read_ids(y, x.shape[axis], present, "target", _id_hint)
-    x = x.astype(dtype) if dtype == np.float64 else x
-    return OpenedClasses(
-        logits=x,
-        axis=axis,
-        labels=read,
-        kept=None,
-        present=None if present is None else on_device(present),
-        class_weights=None if w is None else w.astype(computing(x)),
-        sample_weights=None,
-        class_axis_name=None,
-        dtype=dtype,
-    )
+        return Labels(Probs(probs), None, w, promoted(own, probs.dtype, *(() if w is None else (w.dtype,))))
+    if w is not None:
+        require_same_dtype("weight", w, own)
+    y = _ids_of_examples(y, shape, axis, probabilities)
+    present = without_ignored(y, ignore_index, None)
+    read = read_ids(y, shape[axis], present, "target", _id_hint)
+    return Labels(read, None if present is None else on_device(present), w, own)
 
 
 def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
@@ -146,15 +160,13 @@ def open_linear(
     return x.astype(computed), w.astype(computed), None if b is None else b.astype(computed), x.dtype
 
 
-def open_linear_targets(
-    logits: Array, target: ArrayLike, weight: ArrayLike | None, ignore_index: int | None, dtype: np.dtype[Any]
-) -> OpenedClasses:
-    """Opens the loss of logits that were computed from features of some dtype."""
-    holds_probabilities = as_array("target", target).shape == logits.shape
-    if holds_probabilities and ignore_index is not None:
+def open_linear_labels(
+    shape: Shape, target: ArrayLike, weight: ArrayLike | None, ignore_index: int | None, dtype: np.dtype[Any]
+) -> Labels:
+    """Labels of logits that will be computed, of some shape, from features of some dtype."""
+    if ignore_index is not None and as_array("target", target).shape == shape:
         raise ValueError(f"ignore_index: got {ignore_index} with probabilities; expected None.")
-    ignored = -100 if ignore_index is None else ignore_index
-    return open_classes(logits, target, weight, ignored, probabilities=True, dtype=dtype)
+    return open_labels(shape, target, weight, -100 if ignore_index is None else ignore_index, dtype)
 
 
 def open_rows(
