@@ -19,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._classes import local_ids, over_shards, pick
+from jaxce._classes import along_axis, local_ids, over_shards, pick
 from jaxce._inputs import compute_dtype, hide
 from jaxce._log_normalizer import describe_logits
 from jaxce._mesh import vary, varying_axes
@@ -204,15 +204,14 @@ def _of_chunk(plan: Plan, raw: Array, given: Named) -> tuple[Examples, LinearAux
 
 def _logits(raw: Array, given: Named) -> Array:
     """``cap tanh(scale (h W + b) / cap)``; a class whose bias is ``-inf`` keeps it under any scale and cap."""
-    x, closed = raw, None
-    if "bias" in given:
-        closed = jnp.isneginf(given["bias"])
-        x = x + jnp.where(closed, 0, given["bias"])
-    if "logit_scale" in given:
-        x = given["logit_scale"] * x
+    bias = along_axis(given["bias"], raw.ndim, 1) if "bias" in given else jnp.zeros((), raw.dtype)
+    if "logit_scale" not in given and "logit_softcap" not in given:
+        return raw + bias
+    closed = jnp.isneginf(bias)
+    x = given.get("logit_scale", 1) * (raw + jnp.where(closed, 0, bias))
     if "logit_softcap" in given:
         x = given["logit_softcap"] * jnp.tanh(x / given["logit_softcap"])
-    return x if closed is None else jnp.where(closed, -jnp.inf, x)
+    return jnp.where(closed, -jnp.inf, x)
 
 
 def _raw(plan: Plan, rows: Named, shared: Named) -> Array:

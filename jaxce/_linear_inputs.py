@@ -206,7 +206,7 @@ def _check_specs(in_specs: Specs, names: tuple[str, ...], ndims: tuple[int, int]
         raise TypeError(f"in_specs: got {in_specs!r}; expected two PartitionSpecs, of hidden and of kernel.")
     if not names:
         raise ValueError(
-            "in_specs: got specs without a mesh; expected one around the call, jax.set_mesh(mesh), if only of one device."
+            "in_specs: got specs without a mesh; expected one around the call, if only of one device: jax.set_mesh(mesh)."
         )
     for argument, spec, ndim in zip(("hidden", "kernel"), in_specs, ndims, strict=True):
         used = [name for part in spec for name in (part if isinstance(part, tuple) else (part,)) if name is not None]

@@ -4,10 +4,12 @@ A process of its own, because the test session runs on eight devices.
 """
 
 import json
+import math
 import re
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import jaxce
 
@@ -81,6 +83,36 @@ def passes(options, grad):
     return {"reads": reads, "reductions": len(re.findall(r"f32\[300\]\S* reduce\(", text))}
 
 
+def naive(hidden, kernel, labels):
+    """What people write today for a linear layer."""
+    return optax.softmax_cross_entropy_with_integer_labels(hidden @ kernel, labels).mean()
+
+
+def each_token(hidden, kernel, labels):
+    return jaxce.linear_cross_entropy(hidden, kernel, labels, reduction="none").sum()
+
+
+def linear(loss, dtype, tokens, grad):
+    """Temporary bytes of the loss of a linear layer, and its largest array of any kind, in elements per class."""
+    shapes, classes = [(tokens, 512), (512, 32768), (tokens,)], 32768
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.int32 if len(shape) == 1 else dtype) for shape in shapes]
+    compiled = jax.jit(jax.value_and_grad(loss, (0, 1)) if grad else loss).lower(*arguments).compile()
+    arrays = re.findall(r"\b[a-z]+\d+\[([\d,]+)\]", compiled.as_text())
+    largest = max(math.prod(map(int, sizes.split(","))) for sizes in arrays)
+    return compiled.memory_analysis().temp_size_in_bytes, largest / classes
+
+
+def linear_facts():
+    """Temporary memory in parts of the naive one, and the largest arrays, for 32,768 classes of 512 features."""
+    for dtype, tokens in (("float32", 2048), ("bfloat16", 1024)):
+        for work, grad in (("value", False), ("gradient", True)):
+            whole, most = linear(naive, dtype, tokens, grad)
+            yield f"{dtype} {work} naive", {"memory": 1, "largest": most}
+            for name, loss in (("sum", jaxce.linear_cross_entropy), ("each", each_token)):
+                own, largest = linear(loss, dtype, tokens, grad)
+                yield f"{dtype} {work} {name}", {"memory": own / whole, "largest": largest}
+
+
 if __name__ == "__main__":
     assert jax.device_count() == 1
     print(
@@ -91,6 +123,7 @@ if __name__ == "__main__":
                 "forward": passes("", False),
                 "gradient": passes("", True),
                 "smoothing": passes("smoothing", False),
+                "linear": dict(linear_facts()),
             }
         )
     )

@@ -37,3 +37,21 @@ def test_an_option_that_is_off_costs_no_pass(facts):
     assert facts["forward"] == {"reads": 3, "reductions": 2}
     assert facts["gradient"] == {"reads": 4, "reductions": 2}
     assert facts["smoothing"]["reductions"] > 2
+
+
+MOST_OF_THE_NAIVE = {"float32 value": 0.26, "float32 gradient": 0.27, "bfloat16 value": 0.55, "bfloat16 gradient": 0.6}
+"""Bounds on temporary memory. In bfloat16 a float32 kernel is the half of it: XLA makes one, or its gradient is one."""
+
+
+def test_temporary_memory_of_a_linear_layer(facts):
+    """Of 2048 tokens in float32 no more than a chunk of 512 has logits at a time, also where each has its own loss."""
+    for name, fact in facts["linear"].items():
+        work, how = name.rsplit(" ", 1)
+        assert fact["memory"] <= (1 if how == "naive" else MOST_OF_THE_NAIVE[work]), (name, fact)
+    assert facts["linear"]["bfloat16 gradient sum"]["memory"] <= 0.45
+
+
+def test_no_array_of_a_linear_layer_is_larger_than_its_kernel(facts):
+    """512 features against 1024 tokens and more, whose logits are the naive loss's largest array."""
+    for name, fact in facts["linear"].items():
+        assert (fact["largest"] == 512) == (not name.endswith("naive")), (name, fact)

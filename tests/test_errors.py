@@ -155,7 +155,8 @@ def test_message(name, request):
     kind, text = snapshot()[name]
     with pytest.raises((TypeError, ValueError)) as caught:
         MISTAKES[name]()
-    assert (type(caught.value).__name__, str(caught.value)) == (kind, text)
+    told = str(caught.value).replace("PartitionSpec(", "P(")  # as JAX writes it since 0.10
+    assert (type(caught.value).__name__, told) == (kind, text)
 
 
 ONLY_VALUES_SHOW = {"sigmoid labels of 0 and 255"}

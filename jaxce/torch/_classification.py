@@ -181,16 +181,16 @@ def linear_cross_entropy(
     x, w, b, dtype = open_linear(input, linear_weight, linear_bias, options)
     y = open_linear_labels(x.shape[:-1] + w.shape[:-1], target, weight, ignore_index, dtype)
     if isinstance(y.read, Ids) and w.ndim == 2 and not free_axes(x, w):
-        return _by_chunks(x, w, b, y, reduction, label_smoothing)
+        return _by_chunks(x, w, b, y.read, y, reduction, label_smoothing)
     logits = jnp.tensordot(x, w, (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
     return _cross_entropy(with_labels(logits, y), reduction, label_smoothing)
 
 
 def _by_chunks(
-    x: Array, w: Array, b: Array | None, y: Labels, reduction: str, label_smoothing: Hyperparameter
+    x: Array, w: Array, b: Array | None, ids: Ids, y: Labels, reduction: str, label_smoothing: Hyperparameter
 ) -> Array:
-    eps, ids = open_smoothing(label_smoothing), y.read
+    eps = open_smoothing(label_smoothing)
     rows = {"hidden": x, "ids": ids.ids, "readable": ids.readable, "present": y.present}
     numbers = {"label_smoothing": None if is_off(eps) else eps}
     shared = {"kernel": w, "bias": b, "class_weights": y.class_weights} | numbers
@@ -206,6 +206,9 @@ def _by_chunks(
     values, *_ = linear_losses(opened, loss, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
     weights = hide(one if y.class_weights is None else pick(opened.shared["class_weights"], ids.ids, 0), y.present)
+    if reduction == "mean":  # of nothing it is NaN, with gradient 0
+        values = jnp.where(jnp.sum(weights) == 0, jnp.nan, values)
+        weights = jnp.where(jnp.sum(weights) == 0, 1, jnp.sum(weights))
     return close(values, reduction, y.dtype, weights)
 
 
