@@ -29,6 +29,7 @@ MAPS_OVER_EXPLICIT_AXES = jax.__version_info__ >= (0, 10, 2)
 """Before, JAX has no rule for a select whose condition alone is mapped over an axis that an explicit mesh splits."""
 
 each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+each_kind = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
 each_label = pytest.mark.parametrize("labels", [IDS, PROBS], ids=["ids", "probs"])
 
 
@@ -39,7 +40,7 @@ def mesh_of(kind):
 @each_option
 @each_label
 @pytest.mark.parametrize("spec", [P("data", None), P(None, "model"), P("data", "model")], ids=str)
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@each_kind
 def test_sharded_arrays_under_plain_jit(kind, spec, labels, options):
     function = jax.value_and_grad(lambda x, y: jaxce.cross_entropy(x, y, **options))
     mesh = mesh_of(kind)
@@ -51,6 +52,25 @@ def test_sharded_arrays_under_plain_jit(kind, spec, labels, options):
     chex.assert_trees_all_close(jax.device_get(got), jax.device_get(function(X, labels)), rtol=2e-5, atol=1e-6)
     assert got[1].sharding.spec == spec
     assert largest_collective(compiled) <= N
+
+
+@each_kind
+def test_wide_rows_stay_where_they_are(kind):
+    """What goes over the wires is of the size of the ids, or of the class weights, not of the logits."""
+    wide = RNG.normal(size=(N, 64 * C)).astype(np.float32)
+    weights = np.tile(WEIGHTS, 64)
+    ids = RNG.integers(0, 64 * C, N)
+    function = jax.value_and_grad(
+        lambda x, w, y: jaxce.cross_entropy(x, y, class_weights=w, label_smoothing=0.1), (0, 1)
+    )
+    mesh = mesh_of(kind)
+    with jax.set_mesh(mesh):
+        specs = P("data", "model"), P("model"), P("data")
+        given = [jax.device_put(a, NamedSharding(mesh, p)) for a, p in zip((wide, weights, ids), specs, strict=True)]
+        compiled = jax.jit(function).lower(*given).compile()
+        got = compiled(*given)
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(function(wide, weights, ids)), rtol=2e-5, atol=1e-6)
+    assert largest_collective(compiled) <= 64 * C
 
 
 def largest_collective(compiled):
@@ -103,6 +123,29 @@ def test_classes_split_inside_shard_map(labels, options, check_vma):
     chex.assert_trees_all_close(got, jax.value_and_grad(whole, moving)(*arguments), rtol=2e-5, atol=1e-6)
     forward = jax.jit(jax.jacfwd(sharded))(*arguments)
     chex.assert_trees_all_close(forward, got[1][0], rtol=2e-5, atol=1e-6)
+
+
+@each_kind
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_a_shard_map_over_the_classes_alone(check_vma, kind):
+    """The batch is split over the axis that it leaves to the compiler, or to the types."""
+
+    def local(x, y, w, keep):
+        options = {"label_smoothing": 0.1, "z_loss": 0.01, "class_weights": w, "where": keep}
+        return jaxce.cross_entropy(x, y, class_axis_name="model", **options)
+
+    mesh, in_specs = mesh_of(kind), (P(None, "model"), P(), P("model"), P())
+    specs = P("data", "model"), P("data"), P("model"), P("data")
+    with jax.set_mesh(mesh):
+        mapped = jax.shard_map(
+            local, mesh=mesh, in_specs=in_specs, out_specs=P(), axis_names={"model"}, check_vma=check_vma
+        )
+        arrays = [
+            jax.device_put(a, NamedSharding(mesh, p)) for a, p in zip((X, IDS, WEIGHTS, KEEP), specs, strict=True)
+        ]
+        got = jax.jit(jax.value_and_grad(mapped))(*arrays)
+    want = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, IDS, **OPTIONS["everything"]))(X)
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-6)
 
 
 def test_the_gradient_inside_shard_map():
@@ -162,7 +205,7 @@ def test_a_mean_over_shards_with_unequal_padding(loss):
     np.testing.assert_allclose(slopes, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@each_kind
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy"])
 @each_label
 def test_every_loss_of_a_sharded_batch(loss, labels, kind):

@@ -206,9 +206,9 @@ def _by_chunks(
     values, *_ = linear_losses(opened, loss, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
     weights = hide(one if y.class_weights is None else pick(opened.shared["class_weights"], ids.ids, 0), y.present)
-    if reduction == "mean":  # of nothing it is NaN, with gradient 0
-        values = jnp.where(jnp.sum(weights) == 0, jnp.nan, values)
-        weights = jnp.where(jnp.sum(weights) == 0, 1, jnp.sum(weights))
+    if reduction == "mean":  # of nothing but ignored labels it is NaN, with gradient 0
+        nothing = jnp.sum(hide(one, y.present)) == 0
+        values, weights = jnp.where(nothing, jnp.nan, values), jnp.where(nothing, 1, jnp.sum(weights))
     return close(values, reduction, y.dtype, weights)
 
 
