@@ -3,6 +3,7 @@
 Errors are relative to the largest number of each array, and at most 2e-6 in float32 and 1e-12 in float64.
 """
 
+import re
 from functools import partial
 
 import jax
@@ -184,11 +185,19 @@ def test_any_number_of_tokens_and_classes_in_chunks_of_any_size(tokens, classes,
     assert_near(got, expected(moving, fixed, REDUCTIONS[reduction]))
 
 
-@pytest.mark.parametrize("classes", [2049, 9001])
-def test_no_logit_is_made_up_where_no_block_divides_the_classes(classes):
+@pytest.mark.parametrize(("chunk_size", "size"), {1: 1, 4: 4, 5: 5, 13: 7, 14: 14, 99: 14}.items())
+def test_no_more_tokens_at_a_time_than_are_asked_for(chunk_size, size):
+    """The chunks are as even as can be, and no other array has a row of logits."""
+    moving, fixed = draw((), features=3)
+    text = jax.jit(jax.grad(fused(fixed, chunk_size=chunk_size))).lower(cast(moving)).as_text()
+    assert {int(rows) for rows in re.findall(r"tensor<(\d+)x7xf32>", text)} == {3, size}
+
+
+@pytest.mark.parametrize(("classes", "kernel_layout"), [(2049, "dv"), (9001, "dv"), (9001, "vd")])
+def test_no_logit_is_made_up_where_no_block_divides_the_classes(classes, kernel_layout):
     """What tokamax 0.0.17 does: each padded class counts exp(0), which small logits show (8.643 for 8.170)."""
     moving, fixed = draw(("bias",), (5,), classes, spread=2**-6)
-    got = jax.jit(partial(with_slopes, fused(fixed, chunk_size=2)))(cast(moving))
+    got = jax.jit(partial(with_slopes, fused(fixed, kernel_layout, chunk_size=2)))(cast(moving))
     assert_near(got, expected(moving, fixed, mean_of))
 
 

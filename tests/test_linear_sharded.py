@@ -1,4 +1,4 @@
-"""`linear_cross_entropy` on eight devices: the numbers of one, each device its own share, and no loop over the wires."""
+"""`linear_cross_entropy` on eight devices: the numbers of one, each device its own share, and no loop on the wires."""
 
 import functools
 import math
@@ -365,6 +365,8 @@ def test_forward_mode_and_second_derivatives(reduction, kind):
 @pytest.mark.parametrize("mapped", [P("data"), P(None, "data")], ids=["split", "whole"])
 def test_mapped_over_a_batch(mapped, kind):
     """Where the batch is split, each example lies on one device along that axis."""
+    if mapped[0] and kind == AxisType.Explicit and jax.__version_info__ < (0, 10, 2):
+        pytest.skip("JAX maps no shard_map over another axis of an explicit mesh")
     layout = Layout(mapped, P(None, "model"), 4, 2)
     specs = {"in_specs": (P(*mapped[1:]), layout.kernel)} if kind == AxisType.Auto else {}
 

@@ -26,7 +26,8 @@ OPTIONS = {
     "everything": {"class_weights": WEIGHTS, "label_smoothing": 0.1, "z_loss": 0.01, "where": KEEP},
 }
 MAPS_OVER_EXPLICIT_AXES = jax.__version_info__ >= (0, 10, 2)
-"""Before, JAX has no rule for a select whose condition alone is mapped over an axis that an explicit mesh splits."""
+"""Before, JAX has no rule for a select whose condition alone is mapped over an axis that an explicit mesh splits, and
+no gradient of a `shard_map` over the other axes of such a mesh."""
 
 each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 each_kind = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
@@ -143,9 +144,10 @@ def test_a_shard_map_over_the_classes_alone(check_vma, kind):
         arrays = [
             jax.device_put(a, NamedSharding(mesh, p)) for a, p in zip((X, IDS, WEIGHTS, KEEP), specs, strict=True)
         ]
-        got = jax.jit(jax.value_and_grad(mapped))(*arrays)
-    want = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, IDS, **OPTIONS["everything"]))(X)
-    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-6)
+        value, slope = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, IDS, **OPTIONS["everything"]))(X)
+        np.testing.assert_allclose(jax.jit(mapped)(*arrays), value, rtol=2e-6)
+        if kind == AxisType.Auto or MAPS_OVER_EXPLICIT_AXES:
+            np.testing.assert_allclose(jax.jit(jax.grad(mapped))(*arrays), slope, rtol=2e-5, atol=1e-6)
 
 
 def test_the_gradient_inside_shard_map():

@@ -1,6 +1,7 @@
 """One of two processes that share a loss over the loopback address: `python two_processes.py PORT RANK`."""
 
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,4 +44,23 @@ for function in (mapped, plain):
     np.testing.assert_allclose(np.asarray(value), want[0], rtol=2e-6)
     for piece in slope.addressable_shards:
         np.testing.assert_allclose(np.asarray(piece.data), want[1][piece.index], rtol=2e-5, atol=1e-6)
+
+hidden, kernel = x, rng.normal(size=(6, 10)).astype(np.float32)
+specs = P("data"), P(None, "model")
+
+
+def linear(hidden, kernel, y, keep, **given):
+    return jaxce.linear_cross_entropy(hidden, kernel, y, where=keep, label_smoothing=0.1, chunk_size=2, **given)
+
+
+want = jax.value_and_grad(linear, (0, 1))(hidden, kernel, jnp.asarray(ids), keep)
+for names in (("data", "model"), ("model", "data")):  # the first of them lies across the processes
+    mesh = jax.make_mesh((2, 2), names, axis_types=(AxisType.Auto,) * 2)
+    arrays = [shard(*pair) for pair in ((hidden, specs[0]), (kernel, specs[1]), (ids, specs[0]), (keep, specs[0]))]
+    with jax.set_mesh(mesh):
+        value, slopes = jax.jit(jax.value_and_grad(partial(linear, in_specs=specs), (0, 1)))(*arrays)
+    np.testing.assert_allclose(np.asarray(value), want[0], rtol=2e-6)
+    for slope, whole in zip(slopes, want[1], strict=True):
+        for piece in slope.addressable_shards:
+            np.testing.assert_allclose(np.asarray(piece.data), whole[piece.index], rtol=2e-5, atol=1e-6)
 print("agreed")
