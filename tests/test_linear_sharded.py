@@ -339,6 +339,38 @@ def test_arrays_at_hand_show_how_they_lie():
         jax.jit(jaxce.linear_cross_entropy)(*arrays.values())
 
 
+@each_kind
+def test_means_of_sequences_and_weights_that_broadcast(kind):
+    """Per batch row a mask, per position a weight, over devices that split both."""
+    layout, given = LAYOUTS["sequence"], {"where": KEEP[:, :1], "sample_weights": MOVING["sample_weights"][:1]}
+    given["reduction"] = jaxce.Mean(axis=-1)
+
+    def dense(hidden, kernel, labels):
+        return jnp.sum(jaxce.cross_entropy(hidden @ kernel, labels, **given) ** 2)
+
+    def loss(*arguments):
+        return jnp.sum(jaxce.linear_cross_entropy(*arguments, **given, **stated(layout, kind)) ** 2)
+
+    want = jax.value_and_grad(dense, (0, 1))(*PLAIN.values())
+    with jax.set_mesh(mesh_of(kind)):
+        got = jax.jit(jax.value_and_grad(loss, (0, 1)))(*laid_out(PLAIN, layout, kind).values())
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), **CLOSE)
+
+
+def test_sums_over_devices_are_rounded_to_16_bits_once():
+    layout = LAYOUTS["data"]
+    arrays = {name: a if name == "labels" else a.astype(jnp.bfloat16) for name, a in PLAIN.items()}
+
+    def slope(**given):
+        return jax.jit(jax.grad(functools.partial(jaxce.linear_cross_entropy, chunk_size=CHUNK, **given), 1))
+
+    want = slope()(*arrays.values())
+    with jax.set_mesh(mesh_of(AxisType.Auto)):
+        got = slope(in_specs=layout[:2])(*laid_out(arrays, layout, AxisType.Auto).values())
+    assert got.dtype == jnp.bfloat16
+    assert np.mean(jax.device_get(got) == want) > 0.98
+
+
 @pytest.mark.parametrize(("reduction", "kind"), [("mean", AxisType.Auto), ("none", AxisType.Explicit)])
 def test_forward_mode_and_second_derivatives(reduction, kind):
     """The slope along a direction, and the gradient of that slope."""
