@@ -107,12 +107,17 @@ class OpenedLinear:
 
 
 class LinearAux(NamedTuple):
-    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient.
+    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient; 0 where masked.
 
     Args:
         log_z: logsumexp of the logits, ``[...]``.
         argmax: the likeliest class id, int32, ``[...]``.
         entropy: ``-sum_c p_c log p_c`` in nats, ``[...]``.
+
+    Example:
+        >>> _, aux = linear_cross_entropy(jnp.ones((1, 2)), jnp.eye(2), jnp.array([0]), has_aux=True)
+        >>> print(f"{aux.log_z[0]:.3f} {aux.entropy[0]:.3f}")
+        1.693 0.693
     """
 
     log_z: Array

@@ -141,9 +141,13 @@ Any two options meet in all four combinations, and the first eight are on and of
 """
 
 
-@pytest.mark.parametrize("run", range(16))
+def options_of(run):
+    return [name for name, factor in FACTORS.items() if (run & factor).bit_count() % 2]
+
+
+@pytest.mark.parametrize("run", range(16), ids=lambda run: "+".join(options_of(run)) or "plain")
 def test_value_and_every_gradient_are_those_of_the_formula(run):
-    on = [name for name, factor in FACTORS.items() if (run & factor).bit_count() % 2]
+    on = options_of(run)
     reduction, formula = list(REDUCTIONS.items())[run % 8]
     moving, fixed = draw(on, tokens=((14,), (2, 7), (1, 2, 7))[run % 3])
     loss = fused(fixed, "vd" if "vd" in on else "dv", reduction=reduction, chunk_size=(4, 5, None, 1, 99)[run % 5])
@@ -287,7 +291,8 @@ def test_sixteen_bits_of_many_tokens_do_not_underflow():
     np.testing.assert_allclose(np.asarray(slopes["hidden"], float), want_slopes["hidden"], rtol=2**-10, atol=2**-24)
 
 
-def test_the_gradient_of_a_kernel_of_16_bits_is_summed_in_float32():
+@pytest.mark.parametrize("reduction", ["mean", mean_of], ids=["sums", "each"])
+def test_the_gradient_of_a_kernel_of_16_bits_is_summed_in_float32(reduction):
     """Liger #512: summed in bfloat16 over 128 chunks, it is off by 1.5 percent, and training diverges."""
     moving, fixed = draw((), (4096,), classes=256, features=16)
     given = cast(moving, jnp.bfloat16)
@@ -301,7 +306,20 @@ def test_the_gradient_of_a_kernel_of_16_bits_is_summed_in_float32():
     def error(loss):
         return np.linalg.norm(np.asarray(jax.jit(jax.grad(loss))(given)["kernel"], float) - want)
 
-    assert error(fused(fixed, chunk_size=32)) <= 1.1 * error(naive)
+    assert error(fused(fixed, reduction=reduction, chunk_size=32)) <= 1.1 * error(naive)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_products_of_16_bits_have_no_factor_in_float32(reduction):
+    """Marin #8368: a float32 slope of the logits makes the two products of the gradients twice as slow."""
+    moving, fixed = draw(("bias",))
+
+    def loss(moving):
+        return fused(fixed, reduction=reduction, chunk_size=4)(moving).sum()
+
+    text = jax.jit(jax.value_and_grad(loss)).lower(cast(moving, jnp.bfloat16)).as_text()
+    factors = re.findall(r"dot_general .* : \(tensor<\w+x(\w+)>, tensor<\w+x(\w+)>\)", text)
+    assert factors == [("bf16", "bf16")] * (3 + (reduction == "none"))
 
 
 def bends(loss, moving):
