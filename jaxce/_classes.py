@@ -79,7 +79,8 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
     classes, shared = x.shape[axis], x.ndim != ids.ndim + 1
     if _needs_masked_sum(x, ids, axis, shared):
         last = -1 if shared else axis
-        return jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
+        picked = jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
+        return over_shards(picked, class_axis_name)
     here = ids if class_axis_name is None else jnp.clip(ids, 0, classes - 1)
     if shared:
         picked = x.at[here].get(mode="promise_in_bounds")

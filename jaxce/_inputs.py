@@ -143,6 +143,12 @@ def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64 if getattr(x, "dtype", x) == np.float64 else np.float32)
 
 
+def wider(a: AnyArray, b: AnyArray) -> np.dtype[Any]:
+    """The dtype in which two arrays are multiplied; where theirs differ, asked for, so under strict promotion too."""
+    with jax.numpy_dtype_promotion("standard"):
+        return np.dtype(jnp.promote_types(a.dtype, b.dtype))
+
+
 def hide(x: Leaf, kept: Array | None, filler: float = 0.0) -> Leaf:
     """``x`` with ``filler`` where it is masked, so that nothing the mask covers is ever computed with."""
     return x if kept is None else jnp.where(kept, x, jnp.asarray(filler, x.dtype))

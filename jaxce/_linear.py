@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxce._classes import along_axis, local_ids, over_shards, pick
-from jaxce._inputs import compute_dtype, hide
+from jaxce._inputs import compute_dtype, hide, wider
 from jaxce._log_normalizer import describe_logits
 from jaxce._mesh import vary, varying_axes
 from jaxce._types import AxisName, Examples, Ids, LinearAux, Named, OpenedLinear, OpenedSoftmax, Placement, Size
@@ -74,14 +74,20 @@ def _placed(plan: Plan, place: Placement, rows: Named, shared: Named) -> Losses:
     by_name["kernel"] = PartitionSpec(*(place.classes if side == "v" else None for side in plan.kernel_layout))
     specs = {n: of_row(a) for n, a in rows.items()}, {n: by_name.get(n, PartitionSpec()) for n in shared}
     if place.explicit:
-        rows, shared = jax.tree.map(
-            lambda a, spec: jax.sharding.reshard(a, NamedSharding(place.mesh, spec)), (rows, shared), specs
-        )
+        rows, shared = jax.tree.map(partial(_resharded, place), (rows, shared), specs)
     sums = PartitionSpec() if plan.only_sums else tokens
     out = (sums, sums, tokens if plan.has_aux else None)
     mapped = jax.shard_map(local, mesh=place.mesh, in_specs=specs, out_specs=out, axis_names=place.free)
     losses: Losses = mapped(rows, shared)
     return losses
+
+
+def _resharded(place: Placement, a: Array, spec: PartitionSpec) -> Array:
+    """An array whose type has the explicit axes of a spec, as a `shard_map` wants it."""
+    parts = (part if isinstance(part, tuple) else (part,) for part in spec)
+    shown = PartitionSpec(*(tuple(name for name in part if name in place.explicit) for part in parts))
+    resharded: Array = jax.sharding.reshard(a, NamedSharding(place.mesh, shown))
+    return resharded
 
 
 @partial(jax.jit, static_argnums=0)
@@ -123,7 +129,8 @@ def _total(plan: Plan, rows: Named, shared: Named) -> tuple[Array, LinearAux | N
 def _total_jvp(plan: Plan, primals: tuple[Named, Named], tangents: tuple[Named, Named]) -> tuple[Any, Any]:
     moving = {n: t for named in tangents for n, t in named.items() if not _is_still(t)}
     total, aux, gradients = _total_and_gradients(plan, tuple(moving), *primals)
-    slope = sum(jnp.sum(gradients[n] * t.astype(total.dtype)) for n, t in moving.items())
+    still = {"hidden": _column(primals[0]), "sample_weights": primals[0].get("kept")}
+    slope = sum(jnp.sum(gradients[n] * hide(t, still.get(n)).astype(total.dtype)) for n, t in moving.items())
     slope = over_shards(jnp.asarray(slope, total.dtype), plan.class_axis_name)
     return (total, aux), (slope, jax.tree.map(zero_from_primal, aux))
 
@@ -263,7 +270,7 @@ def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> 
 
 def _operand(rows: Named, shared: Named) -> np.dtype[Any]:
     """The dtype in which hidden states and kernel are multiplied: where theirs differ, the wider one."""
-    return np.dtype(jnp.promote_types(rows["hidden"].dtype, shared["kernel"].dtype))
+    return wider(rows["hidden"], shared["kernel"])
 
 
 def _hidden(rows: Named, dtype: DTypeLike) -> Array:

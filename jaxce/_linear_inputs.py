@@ -6,10 +6,13 @@ Explicit meshes have them in the types, and arrays at hand show them; a trace on
 """
 
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike
@@ -28,6 +31,7 @@ from jaxce._inputs import (
     per_class,
     per_example,
     shards,
+    wider,
 )
 from jaxce._types import AnyArray, AxisName, Hyperparameter, OpenedLinear, Placement, Reduction, Shape, Size
 from jaxce._values import read_ids, without_ignored
@@ -62,7 +66,7 @@ def open_linear(
     _check_chunk_size(chunk_size)
     h, w = floating("hidden", hidden), floating("kernel", kernel)
     classes = _classes(h.shape, w.shape, kernel_layout)
-    dtype = compute_dtype(jnp.promote_types(h.dtype, w.dtype))
+    dtype = compute_dtype(wider(h, w))
     tokens = h.shape[:-1]
     y = _label_ids(labels, tokens, h.shape)
     keep = without_ignored(y, ignore_index, mask(where, tokens))
@@ -82,13 +86,14 @@ def open_linear(
         "class_weights": per_class("class_weights", class_weights, classes, dtype),
         **{name: None if value is None else jnp.asarray(value, dtype) for name, value in numbers.items()},
     }
+    others = [a for a in (*rows.values(), *shared.values()) if a is not None]
     return OpenedLinear(
         rows={name: a for name, a in rows.items() if a is not None},
         shared={name: a for name, a in shared.items() if a is not None},
         kernel_layout=kernel_layout,
-        chunk_size=chunk_size,
+        chunk_size=None if chunk_size is None else operator.index(chunk_size),
         class_axis_name=class_axis_name,
-        placement=place(h, w, kernel_layout, in_specs),
+        placement=place(h, w, kernel_layout, in_specs, others),
     )
 
 
@@ -96,9 +101,10 @@ def _check_positive(values: dict[str, Hyperparameter | None]) -> None:
     for name, value in values.items():
         if value is None:
             continue
-        check_hyperparameters({name: (value, 0, math.inf)}, "none")
-        if isinstance(value, int | float) and not 0 < value < math.inf:
+        at_hand = isinstance(value, int | float | np.generic | np.ndarray) and np.ndim(value) == 0
+        if at_hand and not 0 < float(value) < math.inf:
             raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
+        check_hyperparameters({name: (value, 0, math.inf)}, "none")
 
 
 def _check_chunk_size(chunk_size: int | None) -> None:
@@ -145,7 +151,9 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
     return y
 
 
-def place(hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None) -> Placement | None:
+def place(
+    hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
+) -> Placement | None:
     """The placement on the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
@@ -161,8 +169,13 @@ def place(hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | No
     for dim, names in enumerate(tokens):
         _check_divides("hidden", hidden.shape, dim, names, mesh, "Pad the tokens, masked by where=.")
     _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
-    explicit = AxisType.Explicit in free.values()
-    return Placement(mesh, frozenset(free), tuple(tokens), classes, explicit)
+    explicit = frozenset(name for name, kind in free.items() if kind == AxisType.Explicit)
+    if explicit or AxisType.Manual in mesh.axis_types:
+        # An axis that splits nothing is left alone: `vmap` may map over it, and a nested `shard_map` has no gradient.
+        specs = of_hidden, of_kernel, *(jax.typeof(a).sharding.spec for a in others)
+        used = {name for spec in specs for names in _axes(spec, len(spec), free) for name in names}
+        free = {name: kind for name, kind in free.items() if name in used}
+    return Placement(mesh, frozenset(free), tuple(tokens), classes, explicit) if free else None
 
 
 def free_axes(hidden: Array, kernel: Array) -> dict[str, AxisType]:
@@ -206,7 +219,8 @@ def _check_specs(in_specs: Specs, names: tuple[str, ...], ndims: tuple[int, int]
         raise TypeError(f"in_specs: got {in_specs!r}; expected two PartitionSpecs, of hidden and of kernel.")
     if not names:
         raise ValueError(
-            "in_specs: got specs without a mesh; expected one around the call, if only of one device: jax.set_mesh(mesh)."
+            "in_specs: got specs without a mesh; expected one around the call, at least of one device:"
+            " jax.set_mesh(mesh)."
         )
     for argument, spec, ndim in zip(("hidden", "kernel"), in_specs, ndims, strict=True):
         used = [name for part in spec for name in (part if isinstance(part, tuple) else (part,)) if name is not None]

@@ -47,7 +47,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
 
     def reduce(x: Array, probs: Array | None, kept: Array | None, ids: Array | None) -> tuple[Array, ...]:
         x = hide(x, kept)
-        m = _offset(x, axis, name, dtype) if normalize else jnp.zeros((), dtype)
+        m = _offset(lax.stop_gradient(x), axis, name, dtype) if normalize else jnp.zeros((), dtype)
         from_m = x.astype(dtype) - beside(m, axis)
         q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
         expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)

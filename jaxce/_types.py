@@ -79,14 +79,14 @@ class Placement(NamedTuple):
     """How the arrays of a linear layer lie on a mesh, for a `shard_map` over its free axes.
 
     ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes;
-    ``explicit`` shardings are part of the types.
+    ``explicit`` ones are part of the types.
     """
 
     mesh: Any
     free: frozenset[str]
     tokens: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
-    explicit: bool
+    explicit: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,9 @@ class OpenedLinear:
 
 
 class LinearAux(NamedTuple):
-    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient; 0 where masked.
+    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient.
+
+    A masked token has 0 for all three: leave it out by the same mask.
 
     Args:
         log_z: logsumexp of the logits, ``[...]``.

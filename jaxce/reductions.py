@@ -165,7 +165,8 @@ def needs_only_sums(reduction: Reduction) -> bool:
     """Whether the sums of the values and of the weights are all that the reduction looks at."""
     if isinstance(reduction, str):
         return reduction != "none"
-    return isinstance(reduction, Mean | Sum) and reduction.axis is None
+    plain = type(reduction) is Mean or type(reduction) is Sum
+    return plain and isinstance(reduction, Mean | Sum) and reduction.axis is None
 
 
 def _total(values: Array, weights: Array, axis: Axes = None, axis_name: AxisName | None = None) -> Total:

@@ -163,3 +163,34 @@ def test_jit_of_grad_of_jit_keeps_sixteen_bits():
 
 def ce16(x):
     return jaxce.cross_entropy(x, jnp.zeros(x.shape[0], jnp.int32))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_masked_token_whose_tangent_is_nan_moves_nothing(reduction):
+    keep = np.array([True, False, True])
+    hidden, kernel = jnp.where(keep[:, None], 1.0, jnp.float32(-1)) * jnp.arange(1.0, 7).reshape(3, 2), jnp.eye(2, 4)
+
+    def loss(x):
+        return jnp.sum(jaxce.linear_cross_entropy(jnp.sqrt(x), kernel, np.arange(3), where=keep, reduction=reduction))
+
+    slope = jax.jit(lambda x: jax.jvp(loss, (x,), (jnp.ones_like(x),)))(hidden)[1]
+    assert slope == pytest.approx(
+        float(jnp.sum(jnp.where(keep[:, None], jax.jit(jax.grad(loss))(hidden), 0))), rel=1e-5
+    )
+
+
+def test_a_reduction_of_ones_own_sees_every_token():
+    class SumOfSquares(jaxce.Sum):
+        def __call__(self, values, weights):
+            return super().__call__(values**2, weights)
+
+    hidden, kernel, labels = jnp.arange(6.0).reshape(3, 2), jnp.eye(2, 4), np.arange(3)
+    fused = jaxce.linear_cross_entropy(hidden, kernel, labels, reduction=SumOfSquares())
+    assert float(fused) == pytest.approx(float(jaxce.cross_entropy(hidden @ kernel, labels, reduction=SumOfSquares())))
+
+
+@pytest.mark.parametrize("value", [0.0, np.float32(0), np.array(np.inf), -1])
+@pytest.mark.parametrize("name", ["logit_scale", "logit_softcap"])
+def test_scale_and_softcap_are_above_zero(name, value):
+    with pytest.raises(ValueError, match=name):
+        jaxce.linear_cross_entropy(jnp.ones((1, 2)), jnp.eye(2), np.array([0]), **{name: value})

@@ -412,3 +412,29 @@ def test_mapped_over_a_batch(mapped, kind):
     with jax.set_mesh(mesh_of(kind)):
         got = jax.jit(jax.value_and_grad(loss, (0, 1)))(*laid_out(PLAIN, layout, kind).values())
     chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), **CLOSE)
+
+
+@each_kind
+@each_reduction
+def test_second_derivatives_with_split_classes(kind, reduction):
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind, kind))
+    specs = P("data"), P(None, "model")
+    given = {"in_specs": specs} if kind == AxisType.Auto else {}
+    h, w = MOVING["hidden"], MOVING["kernel"]
+
+    def along(loss, h, w):
+        slope = jax.grad(lambda h, w: jnp.sum(loss(h, w) * COTANGENTS if reduction == "none" else loss(h, w)), (0, 1))
+        return jax.jvp(slope, (h, w), (jnp.sin(h), jnp.cos(w)))[1]
+
+    def fused(h, w):
+        return jaxce.linear_cross_entropy(h, w, IDS, reduction=reduction, chunk_size=CHUNK, z_loss=0.1, **given)
+
+    def dense(h, w):
+        return jaxce.cross_entropy(h @ w, IDS, reduction=reduction, z_loss=0.1)
+
+    with jax.set_mesh(mesh):
+        placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip((h, w), specs, strict=True)]
+        got = jax.jit(lambda h, w: along(fused, h, w))(*placed)
+    chex.assert_trees_all_close(
+        jax.device_get(got), jax.jit(lambda h, w: along(dense, h, w))(h, w), rtol=2e-4, atol=2e-5
+    )
