@@ -423,22 +423,24 @@ def test_export_with_a_symbolic_number_of_tokens(chunk_size):
     assert_near(got, function(hidden, kernel, labels))
 
 
-PRODUCTS = {(): 1, ("bias",): 1, ("hidden",): 2, ("kernel",): 2, ("hidden", "kernel", "bias"): 3}
+PRODUCTS = {("bias",): 1, ("hidden",): 2, ("kernel",): 2, ("hidden", "kernel", "bias"): 3}
 
 
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("moving", PRODUCTS, ids="+".join)
-def test_what_is_frozen_costs_nothing(moving, reduction):
-    """One product for the value and one for each gradient; with no reduction, one more to have the logits again."""
+def test_what_is_frozen_costs_nothing(moving, reduction, mode):
+    """One product for the value and one for each slope; with no reduction, one more to go back to the logits."""
     given, fixed = draw(("bias",))
     given = cast(given)
 
     def loss(part):
         return fused(fixed, chunk_size=4, reduction=reduction)(given | part).sum()
 
-    function = jax.value_and_grad(loss) if moving else loss
+    function = jax.value_and_grad(loss) if mode == "reverse" else lambda part: jax.jvp(loss, (part,), (part,))
     text = jax.jit(function).lower({n: given[n] for n in moving}).as_text()
-    assert text.count("dot_general") == PRODUCTS[moving] + (reduction == "none" and bool(moving))
+    assert text.count("dot_general") == PRODUCTS[moving] + (reduction == "none" and mode == "reverse")
+    assert jax.jit(loss).lower({}).as_text().count("dot_general") == 1
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
@@ -453,6 +455,20 @@ def test_masked_tokens_may_hold_anything(reduction):
         got = function(cast(moving))
         assert_near(got, want)
         np.testing.assert_array_equal(got[1]["hidden"][hidden], 0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_masked_tokens_may_move_anywhere(reduction):
+    """A network that made a NaN has NaN as its tangent, too."""
+    moving, fixed = draw(("sample_weights", "where"))
+
+    @jax.jit
+    def along(moving, there):
+        steps = {"sample_weights": fixed["where"], "hidden": fixed["where"][..., None] | np.zeros((2, 7, 4), bool)}
+        tangent = {n: jnp.where(steps.get(n, True), jnp.ones_like(a), there) for n, a in moving.items()}
+        return jax.jvp(fused(fixed, reduction=reduction, chunk_size=4), (moving,), (tangent,))[1]
+
+    assert_near(along(cast(moving), jnp.nan), along(cast(moving), 0))
 
 
 def test_nothing_left():
