@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._mesh import is_explicit, is_one_cpu
-from jaxce._types import AxisName, Leaf, Shape, Target
+from jaxce._types import AxisName, Leaf, Shape, Size, Target
 
 SMALLEST = 2**21
 """Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
@@ -89,7 +89,7 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
     return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
 
 
-def local_ids(ids: Array, classes: int, class_axis_name: AxisName | None) -> Array:
+def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Array:
     """Ids counted from the first class of this shard; those of other shards lie outside its ``classes``."""
     return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
 

@@ -126,7 +126,7 @@ def _total(plan: Plan, rows: Named, shared: Named) -> tuple[Array, LinearAux | N
     return jnp.sum(sums), _joined(aux, rows)
 
 
-def _total_jvp(plan: Plan, primals: tuple[Named, Named], tangents: tuple[Named, Named]) -> tuple[Any, Any]:
+def _total_jvp(plan: Plan, primals: tuple[Named, Named], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     moving = {n: t for named in tangents for n, t in named.items() if not _is_still(t)}
     total, aux, gradients = _total_and_gradients(plan, tuple(moving), *primals)
     still = {"hidden": _column(primals[0]), "sample_weights": primals[0].get("kept")}

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
 from jaxce._inputs import hide, open_values
-from jaxce._types import AxisName, Examples, Opened, Reduced, Reduction
+from jaxce._types import AxisName, Examples, Leaf, Opened, Reduced, Reduction
 
 Axes = int | tuple[int, ...] | None
 
@@ -37,8 +37,8 @@ class Total:
         2.333
     """
 
-    loss: Array
-    weight: Array
+    loss: Leaf
+    weight: Leaf
 
     def __add__(self, other: "Total | int") -> "Total":
         if isinstance(other, int):
@@ -56,7 +56,9 @@ class Total:
     def mean(self, empty: float | int = 0.0) -> Array:
         """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
         nothing = self.weight == 0
-        return jnp.where(nothing, jnp.asarray(empty, self.loss.dtype), self.loss / jnp.where(nothing, 1, self.weight))
+        mean = self.loss / jnp.where(nothing, 1, self.weight)
+        shown: Array = jnp.where(nothing, jnp.asarray(empty, mean.dtype), mean)
+        return shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Sum:
 
     def __call__(self, values: Array, weights: Array) -> Array:
         """The sum of the values."""
-        return _total(values, weights, self.axis, self.axis_name).loss
+        total: Array = _total(values, weights, self.axis, self.axis_name).loss
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

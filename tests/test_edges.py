@@ -189,7 +189,7 @@ def test_a_reduction_of_ones_own_sees_every_token():
     assert float(fused) == pytest.approx(float(jaxce.cross_entropy(hidden @ kernel, labels, reduction=SumOfSquares())))
 
 
-@pytest.mark.parametrize("value", [0.0, np.float32(0), np.array(np.inf), -1])
+@pytest.mark.parametrize("value", [0.0, np.inf, -1])
 @pytest.mark.parametrize("name", ["logit_scale", "logit_softcap"])
 def test_scale_and_softcap_are_above_zero(name, value):
     with pytest.raises(ValueError, match=name):

@@ -129,6 +129,8 @@ ANNOTATED_AWAY = {
     "ignore index that is no integer",
     "kernel layout that is unknown",
     "chunks of half a token",
+    "logit scale 0 of NumPy",
+    "logit softcap for each class",
     "specs that are names",
     "specs of one array",
     "unknown scheme",
