@@ -1,9 +1,13 @@
 """The class axis: reducing along it without a second array of its size, picking from it, and its shards."""
 
+import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxce._mesh import is_explicit, is_one_cpu
@@ -18,22 +22,47 @@ SLAB = 2**17
 SHARE = 64
 """A slab is at most this part of the array, so that the few arrays of its size stay small beside it."""
 
+WIDEST = 2**15
+"""Classes in a row, at most, that XLA on a CPU reduces by its fast kernels."""
+
 
 def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int) -> tuple[Array, ...]:
-    """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
+    """``reduce(x, *others, axis=axis)``, whose results lack ``axis``, computed in the way that suits the machine.
 
-    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. On a CPU, XLA writes out the
-    float32 copy of 16-bit rows and whatever is shared by two reductions, and leaves its fast path on rows of more than
-    32,768 classes; slab by slab such copies stay in the cache. Accelerators fuse the reduction as it stands.
+    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Accelerators fuse the
+    reduction as it stands. On a CPU, the kernels that fuse it know rows and columns and no more, so examples before and
+    after the class axis are counted in one each. Where there are no such kernels, XLA writes out the float32 copy of
+    16-bit rows and all that leads to a sum: slab by slab of whole rows such copies stay in the cache.
     """
-    if not _slabs_help(x):
-        return reduce(x, *others)
-    cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
+    if not is_one_cpu() or any(not isinstance(n, int) for n in x.shape):
+        return reduce(x, *others, axis=axis)
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    columns = (math.prod(after),) if after else ()
+    view = (math.prod(before), x.shape[axis], *columns)
+
+    def folded(a: Array | None) -> Array | None:
+        classes = () if a is None or a.ndim < x.ndim else (a.shape[axis],)
+        return None if a is None else a.reshape(view[0], *classes, *columns)
+
+    arrays, run = [folded(a) for a in (x, *others)], partial(reduce, axis=1)
+    results = _slab_by_slab(run, *arrays) if _slabs_help(view, x.dtype) else run(*arrays)
+    return tuple(r.reshape(before + after) for r in results)
+
+
+def _slabs_help(view: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether the array is large and its reductions are not fused; before JAX 0.10.2 none were."""
+    fused = jax.__version_info__ >= (0, 10, 2) and dtype in (jnp.float32, jnp.bfloat16) and view[1] <= WIDEST
+    return math.prod(view) >= SMALLEST and not fused
+
+
+def _slab_by_slab(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None) -> tuple[Array, ...]:
+    """The same over slabs of the examples that are most, before the class axis 1 or after it."""
+    cut = 2 if x.shape[2:] > x.shape[:1] else 0
     length = x.shape[cut]
     rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
 
     def place(array: Array) -> int:
-        return cut if array.ndim == x.ndim else cut - (cut > axis)
+        return cut if array.ndim == x.ndim else min(cut, 1)
 
     def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
@@ -58,6 +87,11 @@ def along_axis(per_class: Array, ndim: int, axis: int) -> Array:
 def beside(per_example: Array, axis: int) -> Array:
     """One number per example with a class axis of size 1 at ``axis``; a scalar stays one."""
     return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
+
+
+def anew(*values: Any) -> Any:
+    """The same arrays, for one use: what two uses spread over the classes, XLA on a CPU would write out for both."""
+    return lax.optimization_barrier(values) if is_one_cpu() else values
 
 
 def example_shape(x: Leaf, axis: int) -> Shape:
@@ -96,29 +130,23 @@ def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Ar
 
 def one_hot(ids: Array, classes: int, axis: int) -> Array:
     """Where each class is the example's own: bool, with the class axis at ``axis``."""
-    ndim = ids.ndim + 1
-    return along_axis(lax.iota(ids.dtype, classes), ndim, axis % ndim) == jnp.expand_dims(ids, axis)
+    shape = [1] * (ids.ndim + 1)
+    shape[axis] = classes
+    return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape)) == jnp.expand_dims(ids, axis)
 
 
-def spread(target: Target, probs: Array | None, ndim: int) -> Array | None:
+def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array | None:
     """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; None when there is none."""
-    offset = None if target.offset is None else along_axis(target.offset, ndim, target.axis)
+    offset = None if offset is None else along_axis(offset, ndim, axis)
     if probs is None:
         return offset
-    scaled = along_axis(target.scale, ndim, target.axis) * probs.astype(target.scale.dtype)
+    scaled = along_axis(scale, ndim, axis) * probs.astype(scale.dtype)
     return scaled if offset is None else scaled + offset
 
 
 def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:
     """The sum of ``value`` over the shards of the class axis, where it has any."""
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
-
-
-def _slabs_help(x: Array) -> bool:
-    """Whether ``x`` is large, on the one CPU device there is: over several, the partitioner must see it whole."""
-    if any(not isinstance(n, int) for n in x.shape) or x.ndim < 2 or x.size < SMALLEST:
-        return False
-    return is_one_cpu()
 
 
 def _needs_masked_sum(x: Leaf, ids: Array, axis: int, shared: bool) -> bool:

@@ -17,8 +17,8 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
-from jaxce._arithmetic import times
-from jaxce._classes import beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
+from jaxce._arithmetic import fused_times, times
+from jaxce._classes import along_axis, anew, beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
 from jaxce._types import AxisName, Examples, Leaf, LinearAux, Target
 
@@ -44,16 +44,18 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
     ids = target.hit.ids if target.hit is not None and target.short else None
+    product = fused_times if target.product is times else target.product
 
-    def reduce(x: Array, probs: Array | None, kept: Array | None, ids: Array | None) -> tuple[Array, ...]:
-        x = hide(x, kept)
+    def reduce(x: Array, probs: Array | None, ids: Array | None, axis: int) -> tuple[Array, ...]:
         m = _offset(lax.stop_gradient(x), axis, name, dtype) if normalize else jnp.zeros((), dtype)
-        from_m = x.astype(dtype) - beside(m, axis)
-        q = spread(target, None if probs is None else hide(probs, kept), x.ndim)
-        expected = () if q is None else (jnp.sum(target.product(q, from_m), axis),)
-        return (m, *exponentials(from_m, ids, axis, target.short), *expected) if normalize else expected
+        x = x.astype(dtype)
+        results = (m, *exponentials(x - beside(m, axis), ids, axis, target.short)) if normalize else ()
+        m, offset = anew(m, target.offset)
+        q = spread(target.scale, probs, offset, x.ndim, axis)
+        return results if q is None else (*results, jnp.sum(product(q, beside(m, axis) - x), axis))
 
-    sums = by_rows(reduce, x, target.probs, kept_rows(target.kept, x, axis), ids, axis=axis)
+    # What masked rows hold is computed with, and left out at the end: a select before the sums would cost a copy of x.
+    sums = by_rows(reduce, x, target.probs, ids, axis=axis)
     m = log_s = label = jnp.zeros(example_shape(x, axis), dtype)
     if target.hit is not None:
         label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
@@ -66,19 +68,25 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
             log_s = jnp.log(s)
     surprise = target.product(target.total, log_s)
     if target.probs is not None or target.offset is not None:
-        surprise -= over_shards(sums[-1], name)
+        surprise += over_shards(sums[-1], name)
     if target.hit is not None:
         surprise -= target.product(target.hit.weight, label - m)
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
 def exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
-    """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number."""
+    """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number.
+
+    What is left out is marked by arithmetic: a select would keep the sum from XLA's fast kernels on a CPU.
+    """
     if not short:
         return (jnp.sum(jnp.exp(from_m), axis),)
-    left_out = from_m == 0 if ids is None else one_hot(ids, from_m.shape[axis], axis)
-    rest = jnp.sum(jnp.where(left_out, 0, jnp.exp(from_m)), axis)
-    return (rest,) if ids is not None else (rest, jnp.sum(left_out, axis, dtype=from_m.dtype))
+    if ids is not None:
+        c = along_axis(lax.iota(from_m.dtype, from_m.shape[axis]), from_m.ndim, axis)
+        other = jnp.minimum(1, jnp.abs(c - beside(ids.astype(from_m.dtype), axis)))
+        return (jnp.sum(jnp.exp(from_m) * other, axis),)
+    at_m = jnp.maximum(0, 1 - jnp.abs(from_m) / jnp.finfo(from_m.dtype).tiny)
+    return jnp.sum(jnp.exp(from_m) * (1 - at_m), axis), jnp.sum(at_m, axis)
 
 
 def _surprise_jvp(
@@ -107,9 +115,10 @@ def _along_logits(
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
     kept = kept_rows(target.kept, x, axis)
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    m, log_s, total, offset = anew(m, log_s, target.total, target.offset)
     log_p = x - beside(m, axis) - beside(log_s, axis) if normalize else jnp.full_like(x, -jnp.inf)
-    p, total = jnp.exp(log_p), beside(target.total, axis)
-    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
+    p, total = jnp.exp(log_p), beside(total, axis)
+    q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
     q = jnp.zeros((), dtype) if q is None else q
     if target.hit is not None:
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
@@ -144,7 +153,7 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     surprise = target.product(target.total, log_s)
     if target.hit is not None:
         surprise -= target.product(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
-    q = spread(target, None if target.probs is None else hide(target.probs, kept), x.ndim)
+    q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), target.offset, x.ndim, axis)
     if q is not None:
         surprise -= over_shards(jnp.sum(target.product(q, from_m), axis), name)
     shown: Examples = hide(surprise, target.kept)
@@ -155,23 +164,19 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
     """``log_z``, the likeliest class and the entropy of each row ``[..., classes]``."""
     name, classes = class_axis_name, x.shape[-1]
 
-    def reduce(x: Array) -> tuple[Array, ...]:
-        m = _offset(x, -1, name, x.dtype)
-        e = jnp.exp(x - m[..., None])
-        return (
-            m,
-            jnp.max(x, -1),
-            jnp.argmax(x, -1).astype(np.int32),
-            jnp.sum(e, -1),
-            jnp.sum(times(e, x - m[..., None]), -1),
-        )
+    def reduce(x: Array, axis: int) -> tuple[Array, ...]:
+        m = _offset(x, axis, name, x.dtype)
+        from_m = x - beside(m, axis)
+        best = jnp.argmax(x, axis).astype(np.int32)
+        s, moment = jnp.sum(jnp.exp(from_m), axis), jnp.sum(fused_times(jnp.exp(from_m), -from_m), axis)
+        return m, jnp.max(x, axis), best, s, moment
 
     m, top, best, s, moment = by_rows(reduce, x, axis=x.ndim - 1)
     if name is not None:
         first = jnp.where(top == lax.pmax(top, name), best + classes * lax.axis_index(name), np.iinfo(np.int32).max)
         best, s, moment = lax.pmin(first, name), over_shards(s, name), over_shards(moment, name)
     log_s = jnp.log(s)
-    return LinearAux(m + log_s, best, log_s - moment / s)
+    return LinearAux(m + log_s, best, log_s + moment / s)
 
 
 def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Examples:
