@@ -15,5 +15,5 @@ def fused_times(weight: Array, value: Array) -> Array:
 
     Where the weight is 0, a value of infinity is met by a finite bound; where it is not, the bound is infinite.
     """
-    bound = 1 / jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight))
+    bound = 2 / jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight))
     return weight * jnp.minimum(value, bound)

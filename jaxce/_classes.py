@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from jaxce._mesh import is_explicit, is_one_cpu
@@ -27,42 +25,20 @@ WIDEST = 2**15
 
 
 def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int) -> tuple[Array, ...]:
-    """``reduce(x, *others, axis=axis)``, whose results lack ``axis``, computed in the way that suits the machine.
+    """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
 
-    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Accelerators fuse the
-    reduction as it stands. On a CPU, the kernels that fuse it know rows and columns and no more, so examples before and
-    after the class axis are counted in one each. Where there are no such kernels, XLA writes out the float32 copy of
-    16-bit rows and all that leads to a sum: slab by slab of whole rows such copies stay in the cache.
+    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Where XLA on a CPU has no
+    fast kernels, it writes out the float32 copy of 16-bit rows and all that leads to a sum; slab by slab such copies
+    stay in the cache. Accelerators fuse the reduction as it stands.
     """
-    if not is_one_cpu() or any(not isinstance(n, int) for n in x.shape):
-        return reduce(x, *others, axis=axis)
-    before, after = x.shape[:axis], x.shape[axis + 1 :]
-    columns = (math.prod(after),) if after else ()
-    view = (math.prod(before), x.shape[axis], *columns)
-
-    def folded(a: Array | None) -> Array | None:
-        classes = () if a is None or a.ndim < x.ndim else (a.shape[axis],)
-        return None if a is None else a.reshape(view[0], *classes, *columns)
-
-    arrays, run = [folded(a) for a in (x, *others)], partial(reduce, axis=1)
-    results = _slab_by_slab(run, *arrays) if _slabs_help(view, x.dtype) else run(*arrays)
-    return tuple(r.reshape(before + after) for r in results)
-
-
-def _slabs_help(view: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether the array is large and its reductions are not fused; before JAX 0.10.2 none were."""
-    fused = jax.__version_info__ >= (0, 10, 2) and dtype in (jnp.float32, jnp.bfloat16) and view[1] <= WIDEST
-    return math.prod(view) >= SMALLEST and not fused
-
-
-def _slab_by_slab(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None) -> tuple[Array, ...]:
-    """The same over slabs of the examples that are most, before the class axis 1 or after it."""
-    cut = 2 if x.shape[2:] > x.shape[:1] else 0
+    if not in_slabs(x, axis):
+        return reduce(x, *others)
+    cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
     length = x.shape[cut]
     rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
 
     def place(array: Array) -> int:
-        return cut if array.ndim == x.ndim else min(cut, 1)
+        return cut if array.ndim == x.ndim else cut - (cut > axis)
 
     def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
@@ -92,6 +68,14 @@ def beside(per_example: Array, axis: int) -> Array:
 def anew(*values: Any) -> Any:
     """The same arrays, for one use: what two uses spread over the classes, XLA on a CPU would write out for both."""
     return lax.optimization_barrier(values) if is_one_cpu() else values
+
+
+def fold(a: Array | None, shape: Shape, axis: int) -> Array | None:
+    """``a``, of this shape or without its class axis, with all axes before that in one and all after it in another."""
+    if a is None or a.ndim == 0:
+        return a
+    columns = shape[axis + 1 :] and (math.prod(shape[axis + 1 :]),)
+    return a.reshape(math.prod(shape[:axis]), *(shape[axis : axis + 1] if a.ndim == len(shape) else ()), *columns)
 
 
 def example_shape(x: Leaf, axis: int) -> Shape:
@@ -142,6 +126,18 @@ def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, a
         return offset
     scaled = along_axis(scale, ndim, axis) * probs.astype(scale.dtype)
     return scaled if offset is None else scaled + offset
+
+
+def in_slabs(x: Leaf, axis: int) -> bool:
+    """Whether sums over the classes of ``x`` are best computed in slabs: on the one CPU there is, of a large array.
+
+    Over several devices the partitioner must see it whole. Before JAX 0.10.2 no sum on a CPU was fused; since then
+    those are that its kernels know.
+    """
+    if not is_one_cpu() or any(not isinstance(n, int) for n in x.shape) or x.ndim < 2 or x.size < SMALLEST:
+        return False
+    fast = x.dtype in (jnp.float32, jnp.bfloat16) and x.shape[axis] <= WIDEST
+    return not (fast and jax.__version_info__ >= (0, 10, 2))
 
 
 def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:

@@ -90,7 +90,7 @@ def open_sigmoid(
     name: str = "logits",
     filler: float = 0.0,
 ) -> OpenedSigmoid:
-    """Opens a loss over independent yes-or-no questions: one label for each logit, all in the computing dtype."""
+    """Opens a loss over independent yes-or-no questions: one label for each logit."""
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)
     axis = _class_axis(name, x.shape, axis) if x.ndim else 0
@@ -101,7 +101,7 @@ def open_sigmoid(
 
     classes = x.shape[axis : axis + 1]
     return OpenedSigmoid(
-        logits=hide(x, kept, filler).astype(dtype),
+        logits=hide(x, kept, filler),
         axis=axis,
         kept=kept,
         labels=read_answers(hide(on_device(y), kept), dtype),

@@ -63,7 +63,7 @@ def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
 @partial(jax.jit, static_argnums=3)
 def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
-    shown: Array = hide(by_rows(lambda p, axis: (_weighed(p, w, None, axis),), p, axis=axis)[0], kept)
+    shown: Array = hide(by_rows(lambda p: (_weighed(p, w, None, axis),), p, axis=axis)[0], kept)
     return shown
 
 

@@ -7,6 +7,7 @@ by rule, not by luck. The maximum ``m`` is kept beside ``log_s = log_z - m``: th
 what a common offset leaves.
 """
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,10 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._arithmetic import fused_times, times
-from jaxce._classes import along_axis, anew, beside, by_rows, example_shape, kept_rows, one_hot, over_shards, pick, spread
+from jaxce._classes import along_axis, anew, beside, by_rows, example_shape, fold, in_slabs, kept_rows, one_hot, over_shards, pick, spread
 from jaxce._inputs import compute_dtype, hide
-from jaxce._types import AxisName, Examples, Leaf, LinearAux, Target
+from jaxce._mesh import is_one_cpu
+from jaxce._types import AxisName, Examples, Hit, Leaf, LinearAux, Target
 
 
 def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
@@ -28,14 +30,33 @@ def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
 
     Both are NaN where the id cannot be read, so that nothing made of them is a plausible number.
     """
-    surprise, m, log_s = _surprise(x, target, True)
+    surprise, m, log_s = _surprise_of(x, target, True)
     return surprise, m + log_s + 0 * hide(target.total, target.kept)
 
 
 def surprise_of_log_probs(x: Array, target: Target) -> Examples:
     """``-sum_c q_c x_c`` for logits that are normalized already."""
-    surprise: Examples = _surprise(x, target, False)[0]
+    surprise: Examples = _surprise_of(x, target, False)[0]
     return surprise
+
+
+def _surprise_of(x: Array, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
+    """On a CPU, the examples in one axis before the classes and one after them: XLA's kernels do well with no more."""
+    shape, examples = x.shape, example_shape(x, target.axis)
+    if not is_one_cpu() or len(shape) < 3 or target.axis == len(shape) - 1 or any(not isinstance(n, int) for n in shape):
+        return _surprise(x, target, normalize)
+
+    folded = partial(fold, shape=shape, axis=target.axis)
+    target = dataclasses.replace(
+        target,
+        total=folded(target.total),
+        kept=None if target.kept is None else folded(jnp.broadcast_to(target.kept, examples)),
+        hit=None if target.hit is None else Hit(folded(target.hit.ids), folded(target.hit.weight)),
+        probs=folded(target.probs),
+        axis=1,
+    )
+    surprise, m, log_s = _surprise(folded(x), target, normalize)
+    return surprise.reshape(examples), m.reshape(examples), log_s.reshape(examples)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -43,35 +64,40 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
-    ids = target.hit.ids if target.hit is not None and target.short else None
-    product = fused_times if target.product is times else target.product
+    label, product = None, fused_times if target.product is times else target.product
+    if target.hit is not None:
+        label = pick(x, target.hit.ids, axis, name).astype(dtype)
 
-    def reduce(x: Array, probs: Array | None, ids: Array | None, axis: int) -> tuple[Array, ...]:
-        m = _offset(lax.stop_gradient(x), axis, name, dtype) if normalize else jnp.zeros((), dtype)
+    def reduce(x: Array, label: Array | None, ids: Array | None, probs: Array | None) -> tuple[Array, ...]:
+        m = _offset(lax.stop_gradient(x), axis, name, dtype)
         x = x.astype(dtype)
-        results = (m, *exponentials(x - beside(m, axis), ids, axis, target.short)) if normalize else ()
-        m, offset = anew(m, target.offset)
+        if normalize:
+            log_s = _log_sum(x - beside(m, axis), None if label is None else label - m, ids, target)
+        else:
+            m = log_s = jnp.zeros_like(m)
+        if probs is None and target.offset is None:
+            return m, log_s
+        apart, log_s_apart, offset = anew(m, log_s, target.offset)
         q = spread(target.scale, probs, offset, x.ndim, axis)
-        return results if q is None else (*results, jnp.sum(product(q, beside(m, axis) - x), axis))
+        log_z_above_x = (beside(apart, axis) - x) + beside(log_s_apart, axis)
+        return m, log_s, over_shards(jnp.sum(product(q, log_z_above_x), axis), name)
 
     # What masked rows hold is computed with, and left out at the end: a select before the sums would cost a copy of x.
-    sums = by_rows(reduce, x, target.probs, ids, axis=axis)
-    m = log_s = label = jnp.zeros(example_shape(x, axis), dtype)
+    ids = target.hit.ids if label is not None else None
+    m, log_s, *expected = by_rows(reduce, x, label, ids, target.probs, axis=axis)
+    surprise = sum(expected, jnp.zeros_like(m))
     if target.hit is not None:
-        label = hide(pick(x, target.hit.ids, axis, name), target.kept).astype(dtype)
-    if normalize:
-        m, s = sums[0], over_shards(sums[1], name)
-        if target.short:
-            left_out = jnp.expm1(label - m) if target.hit is not None else over_shards(sums[2], name) - 1
-            log_s = jnp.log1p(s + left_out)
-        else:
-            log_s = jnp.log(s)
-    surprise = target.product(target.total, log_s)
-    if target.probs is not None or target.offset is not None:
-        surprise += over_shards(sums[-1], name)
-    if target.hit is not None:
-        surprise -= target.product(target.hit.weight, label - m)
+        surprise += target.product(target.hit.weight, log_s - (label - m))
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
+
+
+def _log_sum(from_m: Array, label: Array | None, ids: Array | None, target: Target) -> Examples:
+    """``log_z - m`` from ``x - m``."""
+    s, *count = (over_shards(part, target.class_axis_name) for part in exponentials(from_m, ids, target.axis, target.short))
+    if not target.short:
+        return jnp.log(s)
+    left_out = jnp.expm1(label) if label is not None else count[0] - 1
+    return jnp.log1p(s + left_out)
 
 
 def exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
@@ -114,10 +140,12 @@ def _along_logits(
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
     kept = kept_rows(target.kept, x, axis)
-    x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
-    m, log_s, total, offset = anew(m, log_s, target.total, target.offset)
-    log_p = x - beside(m, axis) - beside(log_s, axis) if normalize else jnp.full_like(x, -jnp.inf)
-    p, total = jnp.exp(log_p), beside(total, axis)
+    given, x, dx = x.dtype, hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    offset, total = *anew(target.offset), target.total
+    if axis < x.ndim - 1 or in_slabs(x, axis) or jnp.finfo(given).bits == 16:
+        m, log_s = anew(m, log_s)
+    p = jnp.exp(x - beside(m, axis)) * jnp.exp(-beside(log_s, axis)) if normalize else jnp.zeros_like(x)
+    total = beside(total, axis)
     q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
     q = jnp.zeros((), dtype) if q is None else q
     if target.hit is not None:
@@ -125,6 +153,7 @@ def _along_logits(
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
     slope = total * p - q
     if target.short:  # where p and q may both be all but 1, their difference would round to nothing
+        log_p = x - beside(m, axis) - beside(log_s, axis)
         slope = jnp.where(p > 0.5, total * jnp.expm1(log_p) + (total - q), slope)
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
@@ -164,12 +193,12 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
     """``log_z``, the likeliest class and the entropy of each row ``[..., classes]``."""
     name, classes = class_axis_name, x.shape[-1]
 
-    def reduce(x: Array, axis: int) -> tuple[Array, ...]:
-        m = _offset(x, axis, name, x.dtype)
-        from_m = x - beside(m, axis)
-        best = jnp.argmax(x, axis).astype(np.int32)
-        s, moment = jnp.sum(jnp.exp(from_m), axis), jnp.sum(fused_times(jnp.exp(from_m), -from_m), axis)
-        return m, jnp.max(x, axis), best, s, moment
+    def reduce(x: Array) -> tuple[Array, ...]:
+        m = _offset(x, -1, name, x.dtype)
+        from_m = x - m[..., None]
+        best = jnp.argmax(x, -1).astype(np.int32)
+        s, moment = jnp.sum(jnp.exp(from_m), -1), jnp.sum(fused_times(jnp.exp(from_m), -from_m), -1)
+        return m, jnp.max(x, -1), best, s, moment
 
     m, top, best, s, moment = by_rows(reduce, x, axis=x.ndim - 1)
     if name is not None:

@@ -10,9 +10,9 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import times
-from jaxce._classes import along_axis
-from jaxce._inputs import open_sigmoid
+from jaxce._arithmetic import fused_times, times
+from jaxce._classes import along_axis, anew
+from jaxce._inputs import is_off, open_sigmoid
 from jaxce._types import Hyperparameter, Opened, Reduced, Reduction
 from jaxce._values import require
 from jaxce.reductions import close
@@ -73,8 +73,10 @@ def sigmoid_binary_cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    x, eps = opened.logits, jnp.asarray(label_smoothing, opened.labels.dtype)
-    y = opened.labels * (1 - eps) + eps / 2
+    x, y = opened.logits, opened.labels
+    if not is_off(label_smoothing):
+        eps = jnp.asarray(label_smoothing, y.dtype)
+        y = y * (1 - eps) + eps / 2
     pos_weight = None if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis)
     loss = surprise_of_log_odds(x, y, pos_weight)
     return _close_elements(opened, loss, reduction)
@@ -148,8 +150,9 @@ def surprise_of_log_odds(
     x: Array, y: Array, pos_weight: Array | None, product: Callable[[Array, Array], Array] = times
 ) -> Array:
     """``(1 - y) softplus(x) + pos_weight y softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
-    positive = y if pos_weight is None else pos_weight * y
-    return product(1 - y, jax.nn.softplus(x)) + product(positive, jax.nn.softplus(-x))
+    product, x = fused_times if product is times else product, x.astype(y.dtype)
+    positive, both = y if pos_weight is None else pos_weight * y, jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return product(positive, both - jnp.minimum(x, 0)) - product(y - 1, jnp.maximum(x, 0) + both)
 
 
 def _surprise_of_log_odds_jvp(
@@ -157,15 +160,17 @@ def _surprise_of_log_odds_jvp(
 ) -> tuple[Array, Array]:
     """Without ``pos_weight`` the slopes of the two terms along the labels would cancel: their difference is ``x``."""
     (x, y, pos_weight), (dx, dy, dw) = primals, tangents
+    loss = surprise_of_log_odds(*anew(x, y), pos_weight, product)
+    x = x.astype(y.dtype)
     w = jnp.ones((), x.dtype) if pos_weight is None else pos_weight
     slope = jnp.zeros_like(x)
     if not isinstance(dx, SymbolicZero):
-        slope += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx
+        slope += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx.astype(y.dtype)
     if not isinstance(dy, SymbolicZero):
         slope += (-x if pos_weight is None else product(w, jax.nn.softplus(-x)) - jax.nn.softplus(x)) * dy
     if dw is not None and not isinstance(dw, SymbolicZero):
         slope += product(y, jax.nn.softplus(-x)) * dw
-    return surprise_of_log_odds(x, y, pos_weight, product), slope
+    return loss, slope
 
 
 surprise_of_log_odds.defjvp(_surprise_of_log_odds_jvp, symbolic_zeros=True)
