@@ -110,5 +110,9 @@ def quick(case: Case) -> Case:
     """The same with few examples and classes, to see that it runs."""
     if case.labels == "linear":
         return dataclasses.replace(case, shape=(256, 64, 2048))
-    shape = (2, 21, 16, 16) if len(case.shape) == 4 else tuple(min(n, most) for n, most in zip(case.shape, (64, 1000)))
+    shape = (
+        (2, 21, 16, 16)
+        if len(case.shape) == 4
+        else tuple(min(n, most) for n, most in zip(case.shape, (64, 1000), strict=True))
+    )
     return dataclasses.replace(case, shape=shape)

@@ -1,4 +1,4 @@
-"""From results.csv to the tables of docs/performance.md and the README, and their plots: `python benchmarks/report.py`."""
+"""From results.csv to the tables and plots of docs/performance.md and the README: `python benchmarks/report.py`."""
 
 import csv
 import math
@@ -114,7 +114,9 @@ def eager(rows):
     lines = []
     for (case, work), group in grouped([r for r in rows if r["work"].startswith("eager")], "case", "work").items():
         r = race(group)
-        lines.append([f"{case}, {work}", f"{1e3 * r['jaxce']['seconds']:.3g} ms", *(ratio(r.get(n)) for n in RIVALS[:3])])
+        lines.append(
+            [f"{case}, {work}", f"{1e3 * r['jaxce']['seconds']:.3g} ms", *(ratio(r.get(n)) for n in RIVALS[:3])]
+        )
     return table(["without jit", "jaxce", *(f"/ {name}" for name in RIVALS[:3])], lines)
 
 
@@ -157,7 +159,9 @@ def tables(rows):
         parts += [eager(group)] if any(r["work"].startswith("eager") for r in group) else []
         parts += [linear(group, case) for case in grouped(group, "case") if " linear" in case]
         parts += [losses(group)]
-        parts += [f"`import jaxce` after `import jax`: {1e3 * r['seconds']:.0f} ms." for r in group if r["case"] == "import"]
+        parts += [
+            f"`import jaxce` after `import jax`: {1e3 * r['seconds']:.0f} ms." for r in group if r["case"] == "import"
+        ]
     return "\n\n".join(parts)
 
 

@@ -149,8 +149,12 @@ def rows_of(case, work, entries, rounds):
 
 def importing(rounds):
     """Seconds that `import jaxce` takes after `import jax`."""
-    script = "import time, jax, numpy, jax.numpy; start = time.perf_counter(); import jaxce; print(time.perf_counter() - start)"
-    run = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(rounds)]
+    clock = "time.perf_counter()"
+    script = f"import time, jax, numpy, jax.numpy; start = {clock}; import jaxce; print({clock} - start)"
+    run = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        for _ in range(rounds)
+    ]
     return {
         "case": "import",
         "work": "import",
@@ -188,7 +192,9 @@ def device():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny arrays, three rounds, results in a temporary folder")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="regular expression that a case's name must match")
+    parser.add_argument(
+        "--only", default="", metavar="PATTERN", help="regular expression that a case's name must match"
+    )
     parser.add_argument("--gpu", action="store_true", help="fail where JAX sees no GPU")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()

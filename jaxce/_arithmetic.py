@@ -1,7 +1,7 @@
 """Arithmetic with the convention of information theory: nothing times infinity is nothing."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 def times(weight: Array, value: Array) -> Array:
@@ -15,5 +15,5 @@ def fused_times(weight: Array, value: Array) -> Array:
 
     Where the weight is 0, a value of infinity is met by a finite bound; where it is not, the bound is infinite.
     """
-    bound = 2 / jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight))
+    bound = lax.rsqrt(jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight)))
     return weight * jnp.minimum(value, bound)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._mesh import is_explicit, is_one_cpu
-from jaxce._types import AxisName, Leaf, Shape, Size, Target
+from jaxce._types import AxisName, Leaf, Shape, Size
 
 SMALLEST = 2**21
 """Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
@@ -71,7 +71,7 @@ def anew(*values: Any) -> Any:
 
 
 def fold(a: Array | None, shape: Shape, axis: int) -> Array | None:
-    """``a``, of this shape or without its class axis, with all axes before that in one and all after it in another."""
+    """``a``, of this shape or without its class axis, with the axes before it made one, and those after it another."""
     if a is None or a.ndim == 0:
         return a
     columns = shape[axis + 1 :] and (math.prod(shape[axis + 1 :]),)
@@ -92,14 +92,16 @@ def kept_rows(kept: Array | None, x: Leaf, axis: int) -> Array | None:
 def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
     """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
 
-    Over ``class_axis_name`` the ids count from the first class of this shard, and each is picked where it lies.
+    An id outside the classes, which makes the loss NaN later on, picks what lies nearest, as XLA has it, and is left
+    for `checkify` to find. Over ``class_axis_name`` the ids count from the first class of this shard, and each is
+    picked where it lies.
     """
     classes, shared = x.shape[axis], x.ndim != ids.ndim + 1
     if _needs_masked_sum(x, ids, axis, shared):
         last = -1 if shared else axis
         picked = jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
         return over_shards(picked, class_axis_name)
-    here = ids if class_axis_name is None else jnp.clip(ids, 0, classes - 1)
+    here = ids if class_axis_name is None and not shared else jnp.clip(ids, 0, classes - 1)
     if shared:
         picked = x.at[here].get(mode="promise_in_bounds")
     else:
@@ -128,16 +130,25 @@ def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, a
     return scaled if offset is None else scaled + offset
 
 
-def in_slabs(x: Leaf, axis: int) -> bool:
-    """Whether sums over the classes of ``x`` are best computed in slabs: on the one CPU there is, of a large array.
+def is_static(shape: Shape) -> bool:
+    """Whether all sizes are numbers, and none a symbol of `jax.export`."""
+    return all(isinstance(n, int) for n in shape)
 
-    Over several devices the partitioner must see it whole. Before JAX 0.10.2 no sum on a CPU was fused; since then
-    those are that its kernels know.
+
+def sums_fuse(x: Leaf, axis: int) -> bool:
+    """Whether XLA, on the one CPU there is, takes a sum over the classes of ``x`` with what leads to it in one kernel.
+
+    It does since JAX 0.10.2, for rows that are not too long and for arithmetic without selects; of bfloat16 too, but
+    what the gradient shares with the sum would be written out in float32. Over several devices the partitioner must
+    see the sum whole.
     """
-    if not is_one_cpu() or any(not isinstance(n, int) for n in x.shape) or x.ndim < 2 or x.size < SMALLEST:
-        return False
-    fast = x.dtype in (jnp.float32, jnp.bfloat16) and x.shape[axis] <= WIDEST
-    return not (fast and jax.__version_info__ >= (0, 10, 2))
+    fast = x.dtype == jnp.float32 and isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
+    return fast and jax.__version_info__ >= (0, 10, 2) and is_one_cpu()
+
+
+def in_slabs(x: Leaf, axis: int) -> bool:
+    """Whether sums over the classes of ``x`` are computed in slabs: of a large array, where no kernel takes them."""
+    return is_one_cpu() and is_static(x.shape) and x.ndim > 1 and x.size >= SMALLEST and not sums_fuse(x, axis)
 
 
 def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:

@@ -1,7 +1,7 @@
 """The door: every argument is converted, checked and named here, and nothing behind it raises.
 
 Mistakes that shapes and dtypes show raise while tracing. Mistakes only values show raise when the values are at hand;
-under a trace they become NaN further on, and `checkify` names them.
+under a trace they become NaN further on, which `checkify` can be asked to find.
 """
 
 from collections.abc import Mapping

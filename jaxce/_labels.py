@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._arithmetic import times
-from jaxce._classes import along_axis, by_rows, kept_rows, local_ids, over_shards, pick
+from jaxce._classes import along_axis, by_rows, kept_rows, local_ids, over_shards, pick, sums_fuse
 from jaxce._inputs import compute_dtype, hide, is_off
 from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
@@ -35,15 +35,14 @@ def target(
     one = jnp.ones((), compute_dtype(x.logits))
     w = one if x.class_weights is None else x.class_weights
     eps = jnp.asarray(label_smoothing, one.dtype)
-    exact = isinstance(here, int) and here <= 2**24  # where a class is known by its number in float32
-    short = (short or jnp.finfo(x.logits.dtype).bits == 16) and exact
+    short = short or jnp.finfo(x.logits.dtype).bits == 16
     q = Target(jnp.zeros_like(one), (1 - eps) * w, x.kept, product, short, axis=x.axis, class_axis_name=name)
     if not is_off(label_smoothing):
         offset = eps / (here if name is None else here * lax.axis_size(name)) * w
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
         q = dataclasses.replace(q, total=total, offset=offset)
     if isinstance(x.labels, Probs):
-        mass = over_shards(_mass(x.labels.probs, w, x.kept, x.axis), name)
+        mass = over_shards(_mass(x.labels.probs, w, kept_rows(x.kept, x.labels.probs, x.axis), x.axis), name)
         q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
         return q, one if w is one else mass
     ids = local_ids(x.labels.ids, here, name)
@@ -56,15 +55,17 @@ def target(
 
 def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     """``sum_c w_c p_c`` as a formula to differentiate."""
-    return jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept_rows(kept, p, axis)).astype(w.dtype), axis)
+    return jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 @partial(jax.jit, static_argnums=3)
 def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
-    shown: Array = hide(by_rows(lambda p: (_weighed(p, w, None, axis),), p, axis=axis)[0], kept)
-    return shown
+    if sums_fuse(p, axis):
+        mass: Array = hide(_weighed(p, w, None, axis), None if kept is None else kept.squeeze(axis))
+        return mass
+    return by_rows(lambda p, kept: (_weighed(p, w, kept, axis),), p, kept, axis=axis)[0]
 
 
 @_mass.defjvp

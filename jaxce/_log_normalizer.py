@@ -19,7 +19,20 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._arithmetic import fused_times, times
-from jaxce._classes import along_axis, anew, beside, by_rows, example_shape, fold, in_slabs, kept_rows, one_hot, over_shards, pick, spread
+from jaxce._classes import (
+    anew,
+    beside,
+    by_rows,
+    example_shape,
+    fold,
+    is_static,
+    kept_rows,
+    one_hot,
+    over_shards,
+    pick,
+    spread,
+    sums_fuse,
+)
 from jaxce._inputs import compute_dtype, hide
 from jaxce._mesh import is_one_cpu
 from jaxce._types import AxisName, Examples, Hit, Leaf, LinearAux, Target
@@ -43,8 +56,9 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 def _surprise_of(x: Array, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """On a CPU, the examples in one axis before the classes and one after them: XLA's kernels do well with no more."""
     shape, examples = x.shape, example_shape(x, target.axis)
-    if not is_one_cpu() or len(shape) < 3 or target.axis == len(shape) - 1 or any(not isinstance(n, int) for n in shape):
-        return _surprise(x, target, normalize)
+    if not (is_one_cpu() and 0 <= target.axis < len(shape) - 1 and len(shape) > 2 and is_static(shape)):
+        unfolded: tuple[Examples, Examples, Examples] = _surprise(x, target, normalize)
+        return unfolded
 
     folded = partial(fold, shape=shape, axis=target.axis)
     target = dataclasses.replace(
@@ -63,12 +77,16 @@ def _surprise_of(x: Array, target: Target, normalize: bool) -> tuple[Examples, E
 @partial(jax.jit, static_argnums=2)
 def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
-    dtype, name, axis = compute_dtype(x), target.class_axis_name, target.axis
-    label, product = None, fused_times if target.product is times else target.product
-    if target.hit is not None:
-        label = pick(x, target.hit.ids, axis, name).astype(dtype)
+    dtype, axis, name, hit = compute_dtype(x), target.axis, target.class_axis_name, target.hit
+    fused = sums_fuse(x, axis)
+    product = fused_times if fused and target.product is times else target.product
+    # A select before a sum is no work on an accelerator, and on a CPU a copy of x: there, what masked rows hold is
+    # computed with, and left out at the end.
+    kept = None if fused else kept_rows(target.kept, x, axis)
+    label: Leaf = None if hit is None else hide(pick(x, hit.ids, axis, name), target.kept).astype(dtype)
 
-    def reduce(x: Array, label: Array | None, ids: Array | None, probs: Array | None) -> tuple[Array, ...]:
+    def reduce(x: Array, probs: Leaf, kept: Leaf, label: Leaf, ids: Leaf) -> tuple[Array, ...]:
+        x = hide(x, kept)
         m = _offset(lax.stop_gradient(x), axis, name, dtype)
         x = x.astype(dtype)
         if normalize:
@@ -77,42 +95,34 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
             m = log_s = jnp.zeros_like(m)
         if probs is None and target.offset is None:
             return m, log_s
-        apart, log_s_apart, offset = anew(m, log_s, target.offset)
-        q = spread(target.scale, probs, offset, x.ndim, axis)
-        log_z_above_x = (beside(apart, axis) - x) + beside(log_s_apart, axis)
-        return m, log_s, over_shards(jnp.sum(product(q, log_z_above_x), axis), name)
+        m_anew, log_s_anew, scale, offset = anew(m, log_s, target.scale, target.offset)
+        q: Array = spread(scale, None if probs is None else hide(probs, kept), offset, x.ndim, axis)
+        log_z_less_x = (beside(m_anew, axis) - x) + beside(log_s_anew, axis)
+        return m, log_s, over_shards(jnp.sum(product(q, log_z_less_x), axis), name)
 
-    # What masked rows hold is computed with, and left out at the end: a select before the sums would cost a copy of x.
-    ids = target.hit.ids if label is not None else None
-    m, log_s, *expected = by_rows(reduce, x, label, ids, target.probs, axis=axis)
-    surprise = sum(expected, jnp.zeros_like(m))
-    if target.hit is not None:
-        surprise += target.product(target.hit.weight, log_s - (label - m))
+    m, log_s, *spread_out = by_rows(reduce, x, target.probs, kept, label, None if hit is None else hit.ids, axis=axis)
+    surprise = spread_out[0] if spread_out else jnp.zeros_like(m)
+    if hit is not None:
+        surprise += target.product(hit.weight, log_s - (label - m))
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
 
 
-def _log_sum(from_m: Array, label: Array | None, ids: Array | None, target: Target) -> Examples:
+def _log_sum(from_m: Array, label_from_m: Array | None, ids: Array | None, target: Target) -> Examples:
     """``log_z - m`` from ``x - m``."""
-    s, *count = (over_shards(part, target.class_axis_name) for part in exponentials(from_m, ids, target.axis, target.short))
+    parts = exponentials(from_m, ids, target.axis, target.short)
+    s, *count = (over_shards(part, target.class_axis_name) for part in parts)
     if not target.short:
         return jnp.log(s)
-    left_out = jnp.expm1(label) if label is not None else count[0] - 1
-    return jnp.log1p(s + left_out)
+    return jnp.log1p(s + (count[0] - 1 if label_from_m is None else jnp.expm1(label_from_m)))
 
 
 def exponentials(from_m: Array, ids: Array | None, axis: int, short: bool) -> tuple[Array, ...]:
-    """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number.
-
-    What is left out is marked by arithmetic: a select would keep the sum from XLA's fast kernels on a CPU.
-    """
+    """``sum_c exp(x_c - m)``; if ``short``, without the label's class, or those at ``m``, and then their number."""
     if not short:
         return (jnp.sum(jnp.exp(from_m), axis),)
-    if ids is not None:
-        c = along_axis(lax.iota(from_m.dtype, from_m.shape[axis]), from_m.ndim, axis)
-        other = jnp.minimum(1, jnp.abs(c - beside(ids.astype(from_m.dtype), axis)))
-        return (jnp.sum(jnp.exp(from_m) * other, axis),)
-    at_m = jnp.maximum(0, 1 - jnp.abs(from_m) / jnp.finfo(from_m.dtype).tiny)
-    return jnp.sum(jnp.exp(from_m) * (1 - at_m), axis), jnp.sum(at_m, axis)
+    left_out = from_m == 0 if ids is None else one_hot(ids, from_m.shape[axis], axis)
+    rest = jnp.sum(jnp.where(left_out, 0, jnp.exp(from_m)), axis)
+    return (rest,) if ids is not None else (rest, jnp.sum(left_out, axis, dtype=from_m.dtype))
 
 
 def _surprise_jvp(
@@ -139,13 +149,12 @@ def _along_logits(
 ) -> tuple[Examples, Examples]:
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
-    kept = kept_rows(target.kept, x, axis)
-    given, x, dx = x.dtype, hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
-    offset, total = *anew(target.offset), target.total
-    if axis < x.ndim - 1 or in_slabs(x, axis) or jnp.finfo(given).bits == 16:
-        m, log_s = anew(m, log_s)
-    p = jnp.exp(x - beside(m, axis)) * jnp.exp(-beside(log_s, axis)) if normalize else jnp.zeros_like(x)
-    total = beside(total, axis)
+    kept, (offset,) = kept_rows(target.kept, x, axis), anew(target.offset)
+    if axis < x.ndim - 1 or not sums_fuse(x, axis):
+        m, log_s = anew(m, log_s)  # elsewhere the exponentials of the sum become the gradient, in its memory
+    x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
+    e = jnp.exp(x - beside(m, axis)) if normalize else jnp.zeros_like(x)
+    p, total = e * beside(jnp.exp(-log_s), axis), beside(target.total, axis)
     q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
     q = jnp.zeros((), dtype) if q is None else q
     if target.hit is not None:
@@ -153,8 +162,8 @@ def _along_logits(
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
     slope = total * p - q
     if target.short:  # where p and q may both be all but 1, their difference would round to nothing
-        log_p = x - beside(m, axis) - beside(log_s, axis)
-        slope = jnp.where(p > 0.5, total * jnp.expm1(log_p) + (total - q), slope)
+        p_less_1 = e * beside(jnp.expm1(-log_s), axis) + (e - 1)
+        slope = jnp.where(p > 0.5, total * p_less_1 + (total - q), slope)
     return over_shards(jnp.sum(slope * dx, axis), name), over_shards(jnp.sum(p * dx, axis), name)
 
 

@@ -132,8 +132,8 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    outside = (opened.logits < 0) | (opened.logits > 1)
-    p = require("probs", opened.logits, ~outside, "in [0, 1]")
+    p = opened.logits.astype(opened.labels.dtype)
+    p = require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]")
     loss = clamped_cross_entropy(p, opened.labels)
     return _close_elements(opened, loss, reduction)
 

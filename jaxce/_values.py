@@ -1,6 +1,8 @@
 """What only the values of labels and probabilities can show: which ids, answers and probabilities can be read.
 
-A mistake raises when the values are at hand. Under a trace it becomes NaN, and `checkify` names it.
+A mistake raises when the values are at hand. Under a trace it becomes NaN, and what `checkify` is asked to look for
+finds it: an id is out of bounds where it is used, another mistake is a NaN where it is made. A check of its own would
+be an effect of the whole traced program, which JAX then calls by its slow path, each time.
 """
 
 import operator
@@ -11,11 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental import checkify
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._mesh import is_explicit
 from jaxce._types import AnyArray, Ids, Shape, Size
 
 
@@ -26,24 +26,33 @@ def read_ids(
     name: str = "labels",
     hint: Callable[[int, Size], str] | None = None,
 ) -> Ids:
-    """Ids safe to gather with, and which of them lie in ``[0, classes)``; None when that is certain of all.
+    """Ids, 0 where masked, and which of them lie in ``[0, classes)``; None when that is certain of all.
 
-    The comparison happens in the dtype the labels came in, so no id can wrap into the range.
+    The comparison happens in the dtype the labels came in, and the ids are clipped to 32 bits, so none can wrap into
+    the range.
     """
     readable = labels >= 0
     if not isinstance(classes, int) or classes <= jnp.iinfo(labels.dtype).max:
         readable = readable & (labels < classes)
-    xp = np if isinstance(labels, np.ndarray) else jnp
-    ids = jnp.asarray(xp.where(readable, labels, xp.zeros((), labels.dtype)).astype(np.int32))
+    ids = jnp.asarray(_clipped(labels))
     if kept is not None:
-        readable = readable | ~kept
+        ids, readable = jnp.where(kept, ids, 0), readable | ~kept
 
     def describe(value: Any, position: Shape) -> str:
         fix = (hint or _id_hint)(int(value), classes)
         return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
 
-    speech = name + ": an id among {values} is outside " + f"[0, {classes})"
-    return Ids(ids, _unless_certain(readable, labels, speech, describe))
+    return Ids(ids, _unless_certain(readable, labels, describe))
+
+
+def _clipped(labels: AnyArray) -> AnyArray:
+    """The ids in 32 bits, or the nearest that 32 bits hold."""
+    given, held = jnp.iinfo(labels.dtype), jnp.iinfo(np.int32)
+    if given.max > held.max:
+        low, high = np.asarray(max(given.min, held.min), labels.dtype), np.asarray(held.max, labels.dtype)
+        labels = (np if isinstance(labels, np.ndarray) else jnp).clip(labels, low, high)
+    narrow: AnyArray = labels.astype(np.int32)
+    return narrow
 
 
 def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray | None) -> AnyArray | None:
@@ -74,7 +83,7 @@ def read_answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
     def describe(value: Any, position: Shape) -> str:
         return f"labels: got {value} at position {position}; integer labels must be 0 or 1."
 
-    unsure = _unless_certain(binary, labels, "labels: among {values} an integer label is neither 0 nor 1", describe)
+    unsure = _unless_certain(binary, labels, describe)
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)
 
 
@@ -84,17 +93,13 @@ def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected:
     def describe(value: Any, position: Shape) -> str:
         return f"{name}: got {value} at position {position}; expected values {expected}."
 
-    unsure = _unless_certain(ok, x, name + ": a value among {values} is not " + expected, describe)
+    unsure = _unless_certain(ok, x, describe)
     return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
 
 
-def _unless_certain(
-    ok: Any, values: AnyArray, speech: str, describe: Callable[[Any, Shape], str]
-) -> Bool[Array, "..."] | None:
-    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``, told to checkify."""
+def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
+    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``."""
     if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
-        if not is_explicit():  # where the batching of a check would sort what is sharded
-            checkify.debug_check(jnp.all(ok), speech, values=jnp.asarray(values))
         return jnp.asarray(ok)
     wrong = np.argwhere(~np.asarray(ok))
     if len(wrong):

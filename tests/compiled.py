@@ -120,6 +120,7 @@ if __name__ == "__main__":
             {
                 "memory": dict(memory()),
                 "hand-written": temporary(jax.value_and_grad(hand_written), shapes("narrow", jnp.float32, "ids")),
+                "fused": jax.__version_info__ >= (0, 10, 2),
                 "forward": passes("", False),
                 "gradient": passes("", True),
                 "smoothing": passes("smoothing", False),

@@ -17,11 +17,17 @@ def x64():
         yield
 
 
-@pytest.fixture
-def slabs(monkeypatch):
-    """Small arrays take the path of large ones on a single CPU device; use shapes that no other test has compiled."""
+@pytest.fixture(params=["fused", "in slabs"])
+def one_cpu(request, monkeypatch):
+    """Small arrays take the paths of large ones on a single CPU device: a number for each path.
+
+    Use shapes that no other test has compiled, and that this number tells apart.
+    """
     from jaxce import _classes
 
     monkeypatch.setattr(_classes, "SMALLEST", 1)
     monkeypatch.setattr(_classes, "SHARE", 8)
     monkeypatch.setattr(_classes.jax, "device_count", lambda: 1)
+    if request.param == "in slabs":
+        monkeypatch.setattr(_classes, "WIDEST", 0)
+    return int(request.param == "in slabs")
