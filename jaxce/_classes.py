@@ -121,11 +121,11 @@ def one_hot(ids: Array, classes: int, axis: int) -> Array:
     return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape)) == jnp.expand_dims(ids, axis)
 
 
-def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array | None:
-    """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; None when there is none."""
+def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array:
+    """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; 0 when there is none."""
     offset = None if offset is None else along_axis(offset, ndim, axis)
     if probs is None:
-        return offset
+        return jnp.zeros((), scale.dtype) if offset is None else offset
     scaled = along_axis(scale, ndim, axis) * probs.astype(scale.dtype)
     return scaled if offset is None else scaled + offset
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._arithmetic import times
-from jaxce._classes import along_axis, by_rows, kept_rows, local_ids, over_shards, pick, sums_fuse
+from jaxce._classes import along_axis, anew, by_rows, kept_rows, local_ids, over_shards, pick, sums_fuse
 from jaxce._inputs import compute_dtype, hide, is_off
 from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
@@ -63,8 +63,9 @@ def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
 def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
     if sums_fuse(p, axis):
-        mass: Array = hide(_weighed(p, w, None, axis), None if kept is None else kept.squeeze(axis))
-        return mass
+        (mass,) = anew(_weighed(p, w, None, axis))  # or else it is summed anew for the sum of all
+        shown: Array = hide(mass, None if kept is None else kept.squeeze(axis))
+        return shown
     return by_rows(lambda p, kept: (_weighed(p, w, kept, axis),), p, kept, axis=axis)[0]
 
 

@@ -96,7 +96,7 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         if probs is None and target.offset is None:
             return m, log_s
         m_anew, log_s_anew, scale, offset = anew(m, log_s, target.scale, target.offset)
-        q: Array = spread(scale, None if probs is None else hide(probs, kept), offset, x.ndim, axis)
+        q = spread(scale, None if probs is None else hide(probs, kept), offset, x.ndim, axis)
         log_z_less_x = (beside(m_anew, axis) - x) + beside(log_s_anew, axis)
         return m, log_s, over_shards(jnp.sum(product(q, log_z_less_x), axis), name)
 
@@ -156,7 +156,6 @@ def _along_logits(
     e = jnp.exp(x - beside(m, axis)) if normalize else jnp.zeros_like(x)
     p, total = e * beside(jnp.exp(-log_s), axis), beside(target.total, axis)
     q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
-    q = jnp.zeros((), dtype) if q is None else q
     if target.hit is not None:
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))
@@ -191,8 +190,9 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     surprise = target.product(target.total, log_s)
     if target.hit is not None:
         surprise -= target.product(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
-    q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), target.offset, x.ndim, axis)
-    if q is not None:
+    if target.probs is not None or target.offset is not None:
+        probs = None if target.probs is None else hide(target.probs, kept)
+        q = spread(target.scale, probs, target.offset, x.ndim, axis)
         surprise -= over_shards(jnp.sum(target.product(q, from_m), axis), name)
     shown: Examples = hide(surprise, target.kept)
     return shown
