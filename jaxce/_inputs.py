@@ -28,7 +28,7 @@ from jaxce._types import (
     Shape,
     Size,
 )
-from jaxce._values import read_answers, read_ids, without_ignored
+from jaxce._values import on_device, read_answers, read_ids, without_ignored
 
 Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
 """Hyperparameters by name: the value, and the closed range it must lie in."""
@@ -200,11 +200,6 @@ def array(name: str, value: ArrayLike) -> AnyArray:
     if hasattr(value, "__jax_array__"):
         return jnp.asarray(value)
     raise TypeError(f"{name}: got {_kind(value)}; expected an array. Wrap it in jnp.asarray(...).")
-
-
-def on_device(x: AnyArray) -> Array:
-    """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
-    return x if isinstance(x, Array) else jnp.asarray(x)
 
 
 def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:

@@ -27,14 +27,13 @@ from jaxce._inputs import (
     floating,
     is_off,
     mask,
-    on_device,
     per_class,
     per_example,
     shards,
     wider,
 )
 from jaxce._types import AnyArray, AxisName, Hyperparameter, OpenedLinear, Placement, Reduction, Shape, Size
-from jaxce._values import read_ids, without_ignored
+from jaxce._values import on_device, read_ids, without_ignored
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 

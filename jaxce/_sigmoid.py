@@ -1,5 +1,6 @@
 """Losses over independent yes-or-no questions: one label for each logit."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,9 +14,9 @@ from jax.typing import ArrayLike
 from jaxce._arithmetic import fused_times, times
 from jaxce._classes import along_axis, anew
 from jaxce._inputs import is_off, open_sigmoid
-from jaxce._types import Hyperparameter, Opened, Reduced, Reduction
+from jaxce._types import Hyperparameter, OpenedSigmoid, Reduced, Reduction
 from jaxce._values import require
-from jaxce.reductions import close
+from jaxce.reductions import evaluate
 
 
 def sigmoid_binary_cross_entropy(
@@ -62,7 +63,7 @@ def sigmoid_binary_cross_entropy(
     Source:
         Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.90, with eq. 4.87 put in.
     """
-    opened = open_sigmoid(
+    x = open_sigmoid(
         logits,
         labels,
         axis=axis,
@@ -73,13 +74,16 @@ def sigmoid_binary_cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    x, y = opened.logits, opened.labels
+    return evaluate(_sigmoid_binary_cross_entropy, x, reduction, label_smoothing=label_smoothing)
+
+
+def _sigmoid_binary_cross_entropy(x: OpenedSigmoid, label_smoothing: Hyperparameter = 0.0) -> tuple[Array, float]:
+    y = x.labels
     if not is_off(label_smoothing):
         eps = jnp.asarray(label_smoothing, y.dtype)
         y = y * (1 - eps) + eps / 2
-    pos_weight = None if opened.pos_weight is None else along_axis(opened.pos_weight, x.ndim, opened.axis)
-    loss = surprise_of_log_odds(x, y, pos_weight)
-    return _close_elements(opened, loss, reduction)
+    pos_weight = None if x.pos_weight is None else along_axis(x.pos_weight, y.ndim, x.axis)
+    return _in_classes(x, surprise_of_log_odds(x.logits, y, pos_weight))
 
 
 def binary_cross_entropy(
@@ -121,7 +125,7 @@ def binary_cross_entropy(
     Source:
         Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.90.
     """
-    opened = open_sigmoid(
+    x = open_sigmoid(
         probs,
         labels,
         name="probs",
@@ -132,17 +136,20 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    p = opened.logits.astype(opened.labels.dtype)
+    p = x.logits.astype(x.labels.dtype)
     p = require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]")
-    loss = clamped_cross_entropy(p, opened.labels)
-    return _close_elements(opened, loss, reduction)
+    return evaluate(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
 
 
-def _close_elements(opened: Opened, loss: Array, reduction: Reduction) -> Reduced:
+def _binary_cross_entropy(x: OpenedSigmoid) -> tuple[Array, float]:
+    return _in_classes(x, clamped_cross_entropy(x.logits, x.labels))
+
+
+def _in_classes(x: OpenedSigmoid, loss: Array) -> tuple[Array, float]:
     """Class weights multiply each element and, as in PyTorch, stay out of the divisor."""
-    if opened.class_weights is not None:
-        loss = times(along_axis(opened.class_weights, loss.ndim, opened.axis), loss)
-    return close(opened, loss, 1.0, reduction)
+    if x.class_weights is not None:
+        loss = times(along_axis(x.class_weights, loss.ndim, x.axis), loss)
+    return loss, 1.0
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))

@@ -15,7 +15,7 @@ from jaxce._linear import linear_losses
 from jaxce._linear_inputs import open_linear
 from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
 from jaxce._types import AxisName, Examples, Hyperparameter, Named, OpenedSoftmax, Reduced, Reduction
-from jaxce.reductions import close, finish, needs_only_sums
+from jaxce.reductions import evaluate, finish, needs_only_sums
 
 
 def cross_entropy(
@@ -81,7 +81,7 @@ def cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
         reduction=reduction,
     )
-    return close(x, *_cross_entropy(x, label_smoothing, z_loss), reduction)
+    return evaluate(_cross_entropy, x, reduction, label_smoothing=label_smoothing, z_loss=z_loss)
 
 
 def _cross_entropy(
@@ -236,5 +236,9 @@ def nll_loss(
         ignore_index=ignore_index,
         reduction=reduction,
     )
+    return evaluate(_negative_log_likelihood, x, reduction)
+
+
+def _negative_log_likelihood(x: OpenedSoftmax) -> tuple[Examples, Array]:
     q, weight = target(x)
-    return close(x, surprise_of_log_probs(x.logits, q), weight, reduction)
+    return surprise_of_log_probs(x.logits, q), weight

@@ -29,18 +29,19 @@ Shape: TypeAlias = tuple[Size, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The arguments of a loss behind the door: converted, checked, and the masks merged into one.
+    """The arguments of a loss behind the door: converted, checked, and the masks merged into one. A pytree.
 
     ``kept`` is False where an example is masked or ignored, None when there is no mask.
     """
 
     logits: Float[Array, "..."]
-    axis: int
+    axis: int = dataclasses.field(metadata={"static": True})
     kept: Bool[Array, "..."] | None
     class_weights: Float[Array, "..."] | None
     sample_weights: Float[Array, "..."] | None
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Ids:
     """Class ids, int32 and safe to gather with.
@@ -52,6 +53,7 @@ class Ids:
     readable: Bool[Array, "..."] | None
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Probs:
     """Probabilities in the dtype they came in."""
@@ -59,14 +61,16 @@ class Probs:
     probs: Float[Array, "..."]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OpenedSoftmax(Opened):
     """Logits of exclusive classes with their labels."""
 
     labels: Ids | Probs
-    class_axis_name: AxisName | None
+    class_axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OpenedSigmoid(Opened):
     """Logits of yes-or-no questions with their labels as numbers; both hold harmless values where masked."""

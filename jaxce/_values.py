@@ -31,18 +31,33 @@ def read_ids(
     The comparison happens in the dtype the labels came in, and the ids are clipped to 32 bits, so none can wrap into
     the range.
     """
-    readable = labels >= 0
-    if not isinstance(classes, int) or classes <= jnp.iinfo(labels.dtype).max:
-        readable = readable & (labels < classes)
-    ids = jnp.asarray(_clipped(labels))
+    seen: AnyArray = labels
+    if _is_at_hand(labels) and (kept is None or _is_at_hand(kept)):  # NumPy answers sooner than a device is asked
+        seen, kept = np.asarray(labels), None if kept is None else np.asarray(kept)
+    readable = seen >= 0
+    if not isinstance(classes, int) or classes <= jnp.iinfo(seen.dtype).max:
+        readable = readable & (seen < classes)
+    ids: AnyArray = labels if labels.dtype == np.int32 else _clipped(seen)
     if kept is not None:
-        ids, readable = jnp.where(kept, ids, 0), readable | ~kept
+        readable = readable | ~kept
+        xp = np if isinstance(kept, np.ndarray) and isinstance(ids, np.ndarray) else jnp
+        ids = xp.where(kept, ids, np.zeros((), np.int32))
 
     def describe(value: Any, position: Shape) -> str:
         fix = (hint or _id_hint)(int(value), classes)
         return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
 
-    return Ids(ids, _unless_certain(readable, labels, describe))
+    return Ids(on_device(ids), _unless_certain(readable, seen, describe))
+
+
+def _is_at_hand(x: Any) -> bool:
+    """Whether the values can be looked at: of no tracer, and of no array that is spread over other processes too."""
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
+
+
+def on_device(x: AnyArray) -> Array:
+    """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
+    return x if isinstance(x, Array) else jnp.asarray(x)
 
 
 def _clipped(labels: AnyArray) -> AnyArray:
@@ -99,7 +114,7 @@ def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected:
 
 def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
     """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``."""
-    if isinstance(ok, jax.core.Tracer) or not getattr(ok, "is_fully_addressable", True):
+    if not _is_at_hand(ok):
         return jnp.asarray(ok)
     wrong = np.argwhere(~np.asarray(ok))
     if len(wrong):

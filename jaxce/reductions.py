@@ -5,6 +5,8 @@ what each example counts in the divisor of a mean.
 """
 
 import dataclasses
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,8 +15,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
-from jaxce._inputs import hide, open_values
-from jaxce._types import AxisName, Examples, Leaf, Opened, Reduced, Reduction
+from jaxce._inputs import hide, is_off, open_values
+from jaxce._types import AxisName, Examples, Hyperparameter, Leaf, Reduced, Reduction
 
 Axes = int | tuple[int, ...] | None
 
@@ -144,10 +146,28 @@ def reduce(
     return finish(*weighted(x, jnp.ones((), x.dtype), sample_weights, kept), reduction)
 
 
-def close(x: Opened, values: Array, weight: ArrayLike, reduction: Reduction) -> Reduced:
-    """Ends a loss: sample weights and masks applied to the values and to the weights of the examples, then reduced."""
-    weight = jnp.asarray(weight, values.dtype)
-    return finish(*weighted(values, weight, x.sample_weights, x.kept), reduction)
+def evaluate(
+    formula: Callable[..., tuple[Examples, ArrayLike]], x: Any, reduction: Reduction, **given: Hyperparameter
+) -> Reduced:
+    """Ends a loss: ``formula(x, **given)``, values and weights of the examples, then weighted, masked and reduced.
+
+    All of it is one compiled program, where outside of `jit` each operation would be called by itself. Hyperparameters
+    that are off are left to the defaults of the formula, which does without their terms.
+    """
+    on = {name: value for name, value in given.items() if not is_off(value)}
+    if isinstance(reduction, str) or (isinstance(reduction, Mean | Sum) and isinstance(reduction, Hashable)):
+        return _evaluate(formula, reduction, x, on)
+    values, weights = _evaluate(formula, None, x, on)
+    return finish(values, weights, reduction)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _evaluate(
+    formula: Callable[..., tuple[Examples, ArrayLike]], reduction: Reduction | None, x: Any, given: Mapping[str, Any]
+) -> Reduced:
+    values, weight = formula(x, **given)
+    terms = weighted(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.kept)
+    return terms if reduction is None else finish(*terms, reduction)
 
 
 def weighted(

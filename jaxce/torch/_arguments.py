@@ -17,8 +17,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_choice, check_integer, on_device
+from jaxce._inputs import array, check_choice, check_integer
 from jaxce._types import AnyArray, Hyperparameter, Shape
+from jaxce._values import on_device
 
 Kinds: TypeAlias = tuple[Any, ...]
 FLOATING: Kinds = (jnp.floating,)

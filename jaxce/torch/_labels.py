@@ -11,9 +11,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from jaxce._inputs import check_integer, on_device
+from jaxce._inputs import check_integer
 from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
-from jaxce._values import read_ids, without_ignored
+from jaxce._values import on_device, read_ids, without_ignored
 from jaxce.torch._arguments import (
     FLOATING,
     REAL_OR_BOOL,
