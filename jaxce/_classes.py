@@ -70,9 +70,9 @@ def anew(*values: Any) -> Any:
     return lax.optimization_barrier(values) if is_one_cpu() else values
 
 
-def fold(a: Array | None, shape: Shape, axis: int) -> Array | None:
+def fold(a: Array, shape: Shape, axis: int) -> Array:
     """``a``, of this shape or without its class axis, with the axes before it made one, and those after it another."""
-    if a is None or a.ndim == 0:
+    if a.ndim == 0:
         return a
     columns = shape[axis + 1 :] and (math.prod(shape[axis + 1 :]),)
     return a.reshape(math.prod(shape[:axis]), *(shape[axis : axis + 1] if a.ndim == len(shape) else ()), *columns)

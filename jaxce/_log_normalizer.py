@@ -23,9 +23,7 @@ from jaxce._classes import (
     anew,
     beside,
     by_rows,
-    example_shape,
     fold,
-    is_static,
     kept_rows,
     one_hot,
     over_shards,
@@ -34,8 +32,7 @@ from jaxce._classes import (
     sums_fuse,
 )
 from jaxce._inputs import compute_dtype, hide
-from jaxce._mesh import is_one_cpu
-from jaxce._types import AxisName, Examples, Hit, Leaf, LinearAux, Target
+from jaxce._types import AxisName, Examples, Leaf, LinearAux, Target
 
 
 def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
@@ -43,34 +40,14 @@ def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
 
     Both are NaN where the id cannot be read, so that nothing made of them is a plausible number.
     """
-    surprise, m, log_s = _surprise_of(x, target, True)
+    surprise, m, log_s = _surprise(x, target, True)
     return surprise, m + log_s + 0 * hide(target.total, target.kept)
 
 
 def surprise_of_log_probs(x: Array, target: Target) -> Examples:
     """``-sum_c q_c x_c`` for logits that are normalized already."""
-    surprise: Examples = _surprise_of(x, target, False)[0]
+    surprise: Examples = _surprise(x, target, False)[0]
     return surprise
-
-
-def _surprise_of(x: Array, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
-    """On a CPU, the examples in one axis before the classes and one after them: XLA's kernels do well with no more."""
-    shape, examples = x.shape, example_shape(x, target.axis)
-    if not (is_one_cpu() and 0 <= target.axis < len(shape) - 1 and len(shape) > 2 and is_static(shape)):
-        unfolded: tuple[Examples, Examples, Examples] = _surprise(x, target, normalize)
-        return unfolded
-
-    folded = partial(fold, shape=shape, axis=target.axis)
-    target = dataclasses.replace(
-        target,
-        total=folded(target.total),
-        kept=None if target.kept is None else folded(jnp.broadcast_to(target.kept, examples)),
-        hit=None if target.hit is None else Hit(folded(target.hit.ids), folded(target.hit.weight)),
-        probs=folded(target.probs),
-        axis=1,
-    )
-    surprise, m, log_s = _surprise(folded(x), target, normalize)
-    return surprise.reshape(examples), m.reshape(examples), log_s.reshape(examples)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -79,7 +56,6 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, axis, name, hit = compute_dtype(x), target.axis, target.class_axis_name, target.hit
     fused = sums_fuse(x, axis)
-    product = fused_times if fused and target.product is times else target.product
     # A select before a sum is no work on an accelerator, and on a CPU a copy of x: there, what masked rows hold is
     # computed with, and left out at the end.
     kept = None if fused else kept_rows(target.kept, x, axis)
@@ -95,16 +71,33 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
             m = log_s = jnp.zeros_like(m)
         if probs is None and target.offset is None:
             return m, log_s
-        m_anew, log_s_anew, scale, offset = anew(m, log_s, target.scale, target.offset)
-        q = spread(scale, None if probs is None else hide(probs, kept), offset, x.ndim, axis)
-        log_z_less_x = (beside(m_anew, axis) - x) + beside(log_s_anew, axis)
-        return m, log_s, over_shards(jnp.sum(product(q, log_z_less_x), axis), name)
+        probs = None if probs is None else hide(probs, kept)
+        return m, log_s, (_spread_out_fused if fused else _spread_out)(x, probs, m, log_s, target)
 
     m, log_s, *spread_out = by_rows(reduce, x, target.probs, kept, label, None if hit is None else hit.ids, axis=axis)
     surprise = spread_out[0] if spread_out else jnp.zeros_like(m)
     if hit is not None:
         surprise += target.product(hit.weight, log_s - (label - m))
     return hide(surprise, target.kept), hide(m, target.kept), hide(log_s, target.kept)
+
+
+def _spread_out(x: Array, probs: Array | None, m: Array, log_s: Array, target: Target) -> Examples:
+    """``sum_c q_c (log_z - x_c)`` over that part of ``q_c`` which lies on every class."""
+    axis = target.axis
+    q = spread(target.scale, probs, target.offset, x.ndim, axis)
+    log_z_less_x = (beside(m, axis) - x) + beside(log_s, axis)
+    return over_shards(jnp.sum(target.product(q, log_z_less_x), axis), target.class_axis_name)
+
+
+def _spread_out_fused(x: Array, probs: Array | None, m: Array, log_s: Array, target: Target) -> Examples:
+    """The same in one kernel: with nothing shared, no select, and one axis of examples on each side of the classes."""
+    shape, examples = x.shape, m.shape
+    x, m, log_s = (fold(a, shape, target.axis) for a in (x, *anew(m, log_s)))
+    probs = None if probs is None else fold(probs, shape, target.axis)
+    product = fused_times if target.product is times else target.product
+    scale, offset = anew(target.scale, target.offset)
+    apart = dataclasses.replace(target, scale=scale, offset=offset, product=product, axis=1)
+    return _spread_out(x, probs, m, log_s, apart).reshape(examples)
 
 
 def _log_sum(from_m: Array, label_from_m: Array | None, ids: Array | None, target: Target) -> Examples:
@@ -150,7 +143,7 @@ def _along_logits(
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
     kept, (offset,) = kept_rows(target.kept, x, axis), anew(target.offset)
-    if axis < x.ndim - 1 or not sums_fuse(x, axis):
+    if not sums_fuse(x, axis):
         m, log_s = anew(m, log_s)  # elsewhere the exponentials of the sum become the gradient, in its memory
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
     e = jnp.exp(x - beside(m, axis)) if normalize else jnp.zeros_like(x)
@@ -186,14 +179,14 @@ def _surprise_beside(x: Leaf, target: Target, m: Array, log_s: Array) -> Example
     """The surprise for a known ``m`` and ``log_s``, as a formula to differentiate along the target."""
     axis, name = target.axis, target.class_axis_name
     kept = kept_rows(target.kept, x, axis)
-    from_m = hide(x, kept).astype(m.dtype) - beside(m, axis)
-    surprise = target.product(target.total, log_s)
+    x = hide(x, kept).astype(m.dtype)
+    surprise = jnp.zeros_like(m)
     if target.hit is not None:
-        surprise -= target.product(target.hit.weight, pick(from_m, target.hit.ids, axis, name))
+        label = pick(x - beside(m, axis), target.hit.ids, axis, name)
+        surprise += target.product(target.hit.weight, log_s - label)
     if target.probs is not None or target.offset is not None:
         probs = None if target.probs is None else hide(target.probs, kept)
-        q = spread(target.scale, probs, target.offset, x.ndim, axis)
-        surprise -= over_shards(jnp.sum(target.product(q, from_m), axis), name)
+        surprise += _spread_out(x, probs, m, log_s, target)
     shown: Examples = hide(surprise, target.kept)
     return shown
 
@@ -218,7 +211,6 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
 
 
 def _offset(x: Array, axis: int, name: AxisName | None, dtype: DTypeLike) -> Examples:
-    """The maximum over the classes, kept finite so that subtracting it from an infinity is no NaN."""
-    m = jnp.max(x, axis).astype(dtype)
-    m = m if name is None else lax.pmax(m, name)
-    return jnp.clip(m, jnp.finfo(dtype).min, jnp.finfo(dtype).max)
+    """The maximum over the classes, kept below infinity so that subtracting it from one is no NaN."""
+    m = jnp.max(jnp.minimum(x, jnp.finfo(x.dtype).max), axis).astype(dtype)
+    return m if name is None else lax.pmax(m, name)

@@ -90,7 +90,7 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray |
 
 def read_answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
     """Labels as numbers; NaN where an integer label is neither 0 nor 1."""
-    y = labels.astype(dtype)
+    y = labels if labels.dtype == dtype else labels.astype(dtype)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return y
     binary = (labels == 0) | (labels == 1)
