@@ -69,7 +69,7 @@ def compiled(loss, work, moving, others):
     return program, time.perf_counter() - start
 
 
-def enter(case, work, moving, others):
+def enter(case, work, moving, others, tries=3):
     """An entry for each contestant, compiled, checked against float64 and warm."""
     entries = {}
     for name, loss in losses(case).items():
@@ -77,12 +77,12 @@ def enter(case, work, moving, others):
             function = loss if work == EAGER + FORWARD else jax.value_and_grad(loss)
             entries[name] = Entry(lambda function=function: jax.block_until_ready(function(*moving, *others)))
             continue
-        tries = [compiled(loss, work, moving, others) for _ in range(1 if case.sweep else 3)]
-        program = tries[0][0]
+        compilations = [compiled(loss, work, moving, others) for _ in range(1 if case.sweep else tries)]
+        program = compilations[0][0]
         entries[name] = Entry(
             lambda program=program: jax.block_until_ready(program(*moving, *others)),
             temporary=program.memory_analysis().temp_size_in_bytes,
-            compiling=statistics.median(seconds for _, seconds in tries),
+            compiling=statistics.median(seconds for _, seconds in compilations),
         )
     for name, call in contestants.in_torch(case, work, moving, others).items():
         if not (work.startswith(EAGER) and "compiled" in name):
@@ -212,7 +212,7 @@ def main():
     progress = tqdm(work_of, unit="race")
     for case, work in progress:
         progress.set_description(f"{case.name}, {work}")
-        entries = enter(case, work, *case.draw())
+        entries = enter(case, work, *case.draw(), tries=1 if options.quick else 3)
         compete(entries, rounds, random)
         rows += [row | stamp for row in rows_of(case, work, entries, rounds)]
     if options.quick:

@@ -3,12 +3,14 @@
 A process of its own, because the test session runs on eight devices.
 """
 
+import functools
 import json
 import math
 import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import jaxce
@@ -113,6 +115,36 @@ def linear_facts():
                 yield f"{dtype} {work} {name}", {"memory": own / whole, "largest": largest}
 
 
+def edges():
+    """The largest error of value and gradient, against float64, where sums without selects must settle 0 * inf.
+
+    A class of probability 0 that no label asks for, NaN in masked rows, and answers that are certain and right.
+    """
+    rng = np.random.default_rng(0)
+    x, w, keep = rng.normal(size=(300, 1000)), rng.uniform(0.5, 2, 1000), np.arange(300) % 7 != 0
+    x[:, 5], w[5], x[~keep] = -np.inf, 0, np.nan
+    p, ids = rng.dirichlet(np.ones(1000), 300), rng.integers(6, 1000, 300)
+    p[:, 5] = 0
+    hot = np.eye(1000)[ids]
+    shown = np.where(keep[:, None], x, 0)
+    log_p = shown - np.log(np.exp(shown).sum(1, keepdims=True))
+    finite = np.where(np.isinf(log_p), 0, log_p)
+    for name, q, labels, options in (
+        ("ids", w * (0.9 * hot + 1e-4), ids, {"class_weights": w, "label_smoothing": 0.1}),
+        ("probs", p, p.astype(np.float32), {}),
+    ):
+        call = functools.partial(jaxce.cross_entropy, where=keep, reduction="sum", **options)
+        value, slope = jax.jit(jax.value_and_grad(call))(jnp.asarray(x, jnp.float32), labels)
+        exact = -(q * finite)[keep].sum()
+        slopes = np.where(keep[:, None], np.exp(log_p) * q.sum(1, keepdims=True) - q, 0)
+        yield name, float(max(abs(value / exact - 1), np.abs(slope - slopes).max()))
+    sure = jnp.where(jnp.arange(4096 * 1000).reshape(4096, 1000) % 2 == 0, jnp.inf, -jnp.inf)
+    value, slope = jax.jit(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy))(sure, (sure > 0).astype(jnp.float32))
+    yield "sigmoid", float(abs(value) + jnp.abs(slope).max())
+    wrong = jaxce.sigmoid_binary_cross_entropy(sure, (sure < 0).astype(jnp.float32))
+    yield "sigmoid, wrong", 0.0 if wrong == jnp.inf else 1.0
+
+
 if __name__ == "__main__":
     assert jax.device_count() == 1
     print(
@@ -125,6 +157,7 @@ if __name__ == "__main__":
                 "gradient": passes("", True),
                 "smoothing": passes("smoothing", False),
                 "linear": dict(linear_facts()),
+                "edges": dict(edges()),
             }
         )
     )
