@@ -62,11 +62,12 @@ def on_device(x: AnyArray) -> Array:
 
 def _clipped(labels: AnyArray) -> AnyArray:
     """The ids in 32 bits, or the nearest that 32 bits hold."""
+    xp = np if isinstance(labels, np.ndarray) else jnp
     given, held = jnp.iinfo(labels.dtype), jnp.iinfo(np.int32)
     if given.max > held.max:
         low, high = np.asarray(max(given.min, held.min), labels.dtype), np.asarray(held.max, labels.dtype)
-        labels = (np if isinstance(labels, np.ndarray) else jnp).clip(labels, low, high)
-    narrow: AnyArray = labels.astype(np.int32)
+        labels = xp.clip(labels, low, high)
+    narrow: AnyArray = xp.asarray(labels, np.int32)
     return narrow
 
 
