@@ -24,14 +24,17 @@ WIDEST = 2**15
 """Classes in a row, at most, that XLA on a CPU reduces by its fast kernels."""
 
 
-def by_rows(reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int) -> tuple[Array, ...]:
+def by_rows(
+    reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int, fused: bool = False
+) -> tuple[Array, ...]:
     """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
 
-    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Where XLA on a CPU has no
-    fast kernels, it writes out the float32 copy of 16-bit rows and all that leads to a sum; slab by slab such copies
-    stay in the cache. Accelerators fuse the reduction as it stands.
+    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Sums that are ``fused`` need
+    no slabs. Others XLA on a CPU feeds from arrays that it writes out, such as the float32 copy of 16-bit rows; slab by
+    slab these stay in the cache. Accelerators fuse the reduction as it stands, and over several devices the partitioner
+    must see it whole.
     """
-    if not in_slabs(x, axis):
+    if fused or not is_one_cpu() or not is_static(x.shape) or x.ndim < 2 or x.size < SMALLEST:
         return reduce(x, *others)
     cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
     length = x.shape[cut]
@@ -135,20 +138,16 @@ def is_static(shape: Shape) -> bool:
     return all(isinstance(n, int) for n in shape)
 
 
-def sums_fuse(x: Leaf, axis: int) -> bool:
-    """Whether XLA, on the one CPU there is, takes a sum over the classes of ``x`` with what leads to it in one kernel.
+def sums_fuse(axis: int, x: Leaf, probs: Leaf | None = None) -> bool:
+    """Whether XLA, on the one CPU there is, takes a sum over the classes with what leads to it in one kernel.
 
     It does since JAX 0.10.2, for rows that are not too long and for arithmetic without selects; of bfloat16 too, but
     what the gradient shares with the sum would be written out in float32. Over several devices the partitioner must
     see the sum whole.
     """
-    fast = x.dtype == jnp.float32 and isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
+    dtypes = {x.dtype} if probs is None else {x.dtype, probs.dtype}
+    fast = dtypes == {jnp.dtype(jnp.float32)} and isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
     return fast and jax.__version_info__ >= (0, 10, 2) and is_one_cpu()
-
-
-def in_slabs(x: Leaf, axis: int) -> bool:
-    """Whether sums over the classes of ``x`` are computed in slabs: of a large array, where no kernel takes them."""
-    return is_one_cpu() and is_static(x.shape) and x.ndim > 1 and x.size >= SMALLEST and not sums_fuse(x, axis)
 
 
 def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:

@@ -42,7 +42,8 @@ def target(
         total = over_shards(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
         q = dataclasses.replace(q, total=total, offset=offset)
     if isinstance(x.labels, Probs):
-        mass = over_shards(_mass(x.labels.probs, w, kept_rows(x.kept, x.labels.probs, x.axis), x.axis), name)
+        p, fused = x.labels.probs, sums_fuse(x.axis, x.logits, x.labels.probs)
+        mass = over_shards(_mass(p, w, kept_rows(x.kept, p, x.axis), x.axis, fused), name)
         q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
         return q, one if w is one else mass
     ids = local_ids(x.labels.ids, here, name)
@@ -58,11 +59,11 @@ def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     return jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3,))
-@partial(jax.jit, static_argnums=3)
-def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+@partial(jax.jit, static_argnums=(3, 4))
+def _mass(p: Array, w: Array, kept: Array | None, axis: int, fused: bool) -> Array:
     """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
-    if sums_fuse(p, axis):
+    if fused:
         (mass,) = anew(_weighed(p, w, None, axis))  # or else it is summed anew for the sum of all
         shown: Array = hide(mass, None if kept is None else kept.squeeze(axis))
         return shown
@@ -70,6 +71,6 @@ def _mass(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
 
 
 @_mass.defjvp
-def _mass_jvp(axis: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+def _mass_jvp(axis: int, fused: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     slope: Array = jax.jvp(partial(_weighed, axis=axis), primals, tangents)[1]
-    return _mass(*primals, axis), slope
+    return _mass(*primals, axis, fused), slope

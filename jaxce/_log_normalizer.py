@@ -55,7 +55,7 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
 def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examples, Examples]:
     """The surprise, ``m`` and ``log_s``; for log-probabilities the last two are 0."""
     dtype, axis, name, hit = compute_dtype(x), target.axis, target.class_axis_name, target.hit
-    fused = sums_fuse(x, axis)
+    fused = sums_fuse(axis, x, target.probs)
     # A select before a sum is no work on an accelerator, and on a CPU a copy of x: there, what masked rows hold is
     # computed with, and left out at the end.
     kept = None if fused else kept_rows(target.kept, x, axis)
@@ -72,9 +72,14 @@ def _surprise(x: Leaf, target: Target, normalize: bool) -> tuple[Examples, Examp
         if probs is None and target.offset is None:
             return m, log_s
         probs = None if probs is None else hide(probs, kept)
-        return m, log_s, (_spread_out_fused if fused else _spread_out)(x, probs, m, log_s, target)
+        if not fused:
+            return m, log_s, _spread_out(x, probs, m, log_s, target)
+        sum_of_all = log_s if normalize else jnp.sum(jnp.exp(x), axis)  # NaN where any x is
+        return m, log_s, _spread_out_fused(x, probs, m, log_s, target) + 0 * sum_of_all
 
-    m, log_s, *spread_out = by_rows(reduce, x, target.probs, kept, label, None if hit is None else hit.ids, axis=axis)
+    m, log_s, *spread_out = by_rows(
+        reduce, x, target.probs, kept, label, None if hit is None else hit.ids, axis=axis, fused=fused
+    )
     surprise = spread_out[0] if spread_out else jnp.zeros_like(m)
     if hit is not None:
         surprise += target.product(hit.weight, log_s - (label - m))
@@ -91,11 +96,11 @@ def _spread_out(x: Array, probs: Array | None, m: Array, log_s: Array, target: T
 
 def _spread_out_fused(x: Array, probs: Array | None, m: Array, log_s: Array, target: Target) -> Examples:
     """The same in one kernel: with nothing shared, no select, and one axis of examples on each side of the classes."""
-    shape, examples = x.shape, m.shape
-    x, m, log_s = (fold(a, shape, target.axis) for a in (x, *anew(m, log_s)))
-    probs = None if probs is None else fold(probs, shape, target.axis)
+    shape, axis, examples = x.shape, target.axis, m.shape
     product = fused_times if target.product is times else target.product
-    scale, offset = anew(target.scale, target.offset)
+    m, log_s, scale, offset = anew(m, log_s, target.scale, target.offset)
+    x, m, log_s = (fold(a, shape, axis) for a in (x, m, log_s))
+    probs = None if probs is None else fold(probs, shape, axis)
     apart = dataclasses.replace(target, scale=scale, offset=offset, product=product, axis=1)
     return _spread_out(x, probs, m, log_s, apart).reshape(examples)
 
@@ -142,13 +147,13 @@ def _along_logits(
 ) -> tuple[Examples, Examples]:
     """``sum_c (sum(q) p_c - q_c) dx_c`` and ``sum_c p_c dx_c``: the derivatives of the surprise and of ``log_z``."""
     axis, name, dtype = target.axis, target.class_axis_name, m.dtype
-    kept, (offset,) = kept_rows(target.kept, x, axis), anew(target.offset)
-    if not sums_fuse(x, axis):
+    kept, (offset, scale) = kept_rows(target.kept, x, axis), anew(target.offset, target.scale)
+    if not sums_fuse(axis, x, target.probs):
         m, log_s = anew(m, log_s)  # elsewhere the exponentials of the sum become the gradient, in its memory
     x, dx = hide(x, kept).astype(dtype), hide(dx, kept).astype(dtype)
     e = jnp.exp(x - beside(m, axis)) if normalize else jnp.zeros_like(x)
     p, total = e * beside(jnp.exp(-log_s), axis), beside(target.total, axis)
-    q = spread(target.scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
+    q = spread(scale, None if target.probs is None else hide(target.probs, kept), offset, x.ndim, axis)
     if target.hit is not None:
         mine = one_hot(target.hit.ids, x.shape[axis], axis)
         q = q + jnp.where(mine, beside(target.hit.weight, axis), jnp.zeros((), dtype))

@@ -158,8 +158,9 @@ def surprise_of_log_odds(
 ) -> Array:
     """``(1 - y) softplus(x) + pos_weight y softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
     product, x = fused_times if product is times else product, x.astype(y.dtype)
-    positive, both = y if pos_weight is None else pos_weight * y, jnp.log1p(jnp.exp(-jnp.abs(x)))
-    return product(positive, both - jnp.minimum(x, 0)) - product(y - 1, jnp.maximum(x, 0) + both)
+    positive, negative = y if pos_weight is None else pos_weight * y, y - 1
+    both = (positive - negative) * jnp.log1p(jnp.exp(-jnp.abs(x)))  # what is left of both terms; NaN if x is
+    return product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + both
 
 
 def _surprise_of_log_odds_jvp(

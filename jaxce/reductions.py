@@ -5,7 +5,7 @@ what each example counts in the divisor of a mean.
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -155,10 +155,18 @@ def evaluate(
     that are off are left to the defaults of the formula, which does without their terms.
     """
     on = {name: value for name, value in given.items() if not is_off(value)}
-    if isinstance(reduction, str) or (isinstance(reduction, Mean | Sum) and isinstance(reduction, Hashable)):
+    if _is_static(reduction):
         return _evaluate(formula, reduction, x, on)
     values, weights = _evaluate(formula, None, x, on)
     return finish(values, weights, reduction)
+
+
+def _is_static(reduction: Reduction) -> bool:
+    """Whether the reduction is one of ours and all of it known, so that it is part of the compiled program."""
+    try:
+        return isinstance(reduction, str) or (type(reduction) in (Mean, Sum) and hash(reduction) is not None)
+    except TypeError:
+        return False
 
 
 @partial(jax.jit, static_argnums=(0, 1))

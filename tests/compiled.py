@@ -56,6 +56,7 @@ def memory():
         ("narrow", jnp.float32, "ids", ""),
         ("narrow", jnp.float32, "ids", "weights ignored smoothing"),
         ("narrow", jnp.float32, "probs", ""),
+        ("narrow", jnp.float32, "probs", "weights"),
         ("narrow", jnp.float32, "probs", "weights smoothing"),
         ("image", jnp.float32, "ids", ""),
     ]
@@ -63,6 +64,17 @@ def memory():
         arguments = shapes(name, dtype, kind)
         function = jax.value_and_grad(loss(name, options))
         yield f"{name} {jnp.dtype(dtype).name} {kind} {options}".strip(), temporary(function, arguments)
+    x, _, w = shapes("narrow", jnp.float32, "probs")
+    short = jax.ShapeDtypeStruct(x.shape, jnp.bfloat16)
+    keep = jax.ShapeDtypeStruct(x.shape[:1], jnp.bool_)
+    yield "short labels", temporary(jax.value_and_grad(jaxce.cross_entropy), (x, short))
+    yield "nll_loss probs", temporary(jax.value_and_grad(jaxce.nll_loss), (x, x))
+    yield "sigmoid", temporary(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy), (x, x))
+
+    def masked(x, y, w, keep):
+        return jaxce.cross_entropy(x, y, class_weights=w, where=keep, label_smoothing=0.1)
+
+    yield "narrow probs everything", temporary(jax.value_and_grad(masked), (x, x, w, keep))
 
 
 def hand_written(x, y, w):
@@ -138,6 +150,19 @@ def edges():
         exact = -(q * finite)[keep].sum()
         slopes = np.where(keep[:, None], np.exp(log_p) * q.sum(1, keepdims=True) - q, 0)
         yield name, float(max(abs(value / exact - 1), np.abs(slope - slopes).max()))
+    x, p0 = rng.normal(size=(300, 1000)), np.where(np.arange(300)[:, None] == 4, 0, p)
+    x[4, 17] = np.nan
+    x, p, p0 = (jnp.asarray(a, jnp.float32) for a in (x, p, p0))
+    losses = {
+        "soft": (jaxce.cross_entropy, p),
+        "soft, empty": (jaxce.cross_entropy, p0),
+        "log-probabilities": (jaxce.nll_loss, p),
+        "smoothed": (functools.partial(jaxce.cross_entropy, label_smoothing=0.1), jnp.asarray(ids)),
+        "sigmoid": (jaxce.sigmoid_binary_cross_entropy, p),
+    }
+    for name, (loss, y) in losses.items():
+        kept_in_slope = name == "log-probabilities" or jnp.isnan(jax.grad(loss)(x, y)[4]).any()  # -p there
+        yield f"NaN, {name}", 0.0 if jnp.isnan(loss(x, y)) and kept_in_slope else 1.0
     sure = jnp.where(jnp.arange(4096 * 1000).reshape(4096, 1000) % 2 == 0, jnp.inf, -jnp.inf)
     value, slope = jax.jit(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy))(sure, (sure > 0).astype(jnp.float32))
     yield "sigmoid", float(abs(value) + jnp.abs(slope).max())
