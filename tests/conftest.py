@@ -1,8 +1,13 @@
-"""Every test runs strictly: eight devices, no silent promotion of dtypes or ranks."""
+"""Every test runs strictly: eight devices, no silent promotion of dtypes or ranks.
+
+The programs are small and run once, so LLVM does not optimize them; XLA's own passes, which decide what is computed,
+fused and communicated, are those of users. `compiled.py`, the examples and the benchmarks run as users have it.
+"""
 
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS} --xla_llvm_disable_expensive_passes=true"
 
 import jax
 import pytest
