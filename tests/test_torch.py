@@ -64,8 +64,12 @@ def jaxce_outputs(case: Case, inputs: Arrays) -> dict[str, Array]:
         arrays = fixed | moving
         return getattr(jaxce, row.loss)(arrays.pop("scores"), arrays.pop("labels"), **arrays, **options)
 
-    value, pull = jax.vjp(loss, {name: fixed.pop(name) for name in row.differentiable})
-    return {"value": value, **pull(cotangent)[0]}
+    @jax.jit
+    def outputs(moving: dict[str, Array]) -> dict[str, Array]:
+        value, pull = jax.vjp(loss, moving)
+        return {"value": value, **pull(cotangent)[0]}
+
+    return outputs({name: fixed.pop(name) for name in row.differentiable})
 
 
 def reduction_of_torch(case: Case) -> str | Callable[[Array, Array], Array]:
