@@ -108,8 +108,22 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
     if shared:
         picked = x.at[here].get(mode="promise_in_bounds")
     else:
-        picked = jnp.take_along_axis(x, jnp.expand_dims(here, axis), axis, mode="promise_in_bounds").squeeze(axis)
+        picked = _gather(x, here, axis % x.ndim)
     return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
+
+
+def _gather(x: Leaf, ids: Array, axis: int) -> Array:
+    """``x`` at ``ids``: `jnp.take_along_axis`, which would count negative ids from the end, out of sight of checks."""
+    others = tuple(d for d in range(x.ndim) if d != axis)
+    dimensions = lax.GatherDimensionNumbers(
+        offset_dims=(),
+        collapsed_slice_dims=(axis,),
+        start_index_map=(axis,),
+        operand_batching_dims=others,
+        start_indices_batching_dims=tuple(range(ids.ndim)),
+    )
+    picked: Array = lax.gather(x, ids[..., None], dimensions, (1,) * x.ndim, mode="promise_in_bounds")
+    return picked
 
 
 def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Array:

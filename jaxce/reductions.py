@@ -55,7 +55,7 @@ class Total:
         """The total over all devices along a mesh axis, inside ``shard_map`` or ``vmap(axis_name=...)``."""
         return Total(lax.psum(self.loss, axis_name), lax.psum(self.weight, axis_name))
 
-    def mean(self, empty: float | int = 0.0) -> Array:
+    def mean(self, empty: Hyperparameter = 0.0) -> Array:
         """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
         nothing = self.weight == 0
         mean = self.loss / jnp.where(nothing, 1, self.weight)
@@ -101,7 +101,7 @@ class Mean:
 
     axis: Axes = None
     axis_name: AxisName | None = None
-    empty: float | int = 0.0
+    empty: Hyperparameter = 0.0
 
     def __call__(self, values: Array, weights: Array) -> Array:
         """The sum of the values over the sum of the weights."""

@@ -149,7 +149,6 @@ def test_a_masked_nan_under_debug_nans(dtype):
 
 def test_a_reduction_that_cannot_be_hashed_or_is_another_is_called_as_it_is():
     x, ids = jnp.zeros((4, 3)), jnp.arange(4) % 3
-    assert jaxce.cross_entropy(x, ids, reduction=jaxce.Mean(axis=[0])) == jaxce.cross_entropy(x, ids)
     nothing = np.zeros(4, bool)
     assert jaxce.cross_entropy(x, ids, where=nothing, reduction=jaxce.Mean(empty=jnp.array(2.0))) == 2
     seen = []
