@@ -1,15 +1,19 @@
 """Every test runs strictly: eight devices, no silent promotion of dtypes or ranks.
 
-The programs are small and run once, so LLVM does not optimize them; XLA's own passes, which decide what is computed,
-fused and communicated, are those of users. `compiled.py`, the examples and the benchmarks run as users have it.
+The programs are small and run once, so LLVM does not optimize them, nor does XLA write them by its fusion emitters
+where it has another way; XLA's own passes, which decide what is computed, fused and communicated, are those of users.
+`compiled.py`, the examples and the benchmarks run as users have it.
 """
 
 import os
+from importlib.metadata import version
 
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest

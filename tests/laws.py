@@ -292,19 +292,28 @@ def test_the_hessian_is_symmetric_and_the_slope_of_the_gradient(case, kind, x64)
     def loss(v):
         return sample.call(**unravel(v), dtype=jnp.float64)
 
-    modes = [
-        jax.jacfwd(jax.jacrev(loss)),
-        jax.jacrev(jax.jacfwd(loss)),
-        jax.jacrev(jax.jacrev(loss)),
-        jax.jacfwd(jax.jacfwd(loss)),
-    ]
-    hessian, *others = [jax.jit(mode)(flat) for mode in modes]
-    gradient = jax.jit(jax.grad(loss))
-    np.testing.assert_allclose(hessian, hessian.T, **EXACT)
+    gradient = jax.grad(loss)
+
+    def along(v, t):
+        """The Hessian along a direction, by every order of the modes."""
+        return (
+            jax.jvp(gradient, (v,), (t,))[1],
+            jax.grad(lambda v: jax.jvp(loss, (v,), (t,))[1])(v),
+            jax.grad(lambda v: gradient(v) @ t)(v),
+        )
+
+    def twice(v, s, t):
+        return jax.jvp(lambda v: jax.jvp(loss, (v,), (s,))[1], (v,), (t,))[1]
+
+    s, t = np.random.default_rng(0).normal(size=(2, flat.size))
+    forward_over_reverse, *others = jax.jit(along)(flat, t)
     for other in others:
-        np.testing.assert_allclose(other, hessian, **EXACT)
-    columns = [(gradient(flat + e) - gradient(flat - e)) / 2e-6 for e in 1e-6 * np.eye(flat.size)]
-    np.testing.assert_allclose(hessian, np.stack(columns), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(other, forward_over_reverse, **EXACT)
+    np.testing.assert_allclose(forward_over_reverse @ s, jax.jit(twice)(flat, s, t), **EXACT)
+    hessian = jax.jit(jax.jacfwd(gradient))(flat)
+    np.testing.assert_allclose(hessian, hessian.T, **EXACT)
+    columns = jax.jit(jax.vmap(lambda e: (gradient(flat + e) - gradient(flat - e)) / 2e-6))(1e-6 * np.eye(flat.size))
+    np.testing.assert_allclose(hessian, columns, rtol=1e-6, atol=1e-8)
 
 
 @rows

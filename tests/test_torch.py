@@ -27,16 +27,18 @@ every_row = pytest.mark.parametrize("row", [*rows()], ids=str)
 
 @every_row
 def test_equals_the_stored_values(row: Row) -> None:
-    for case, inputs, expected in unpack(row, STORED[str(row)]):
-        assert_close(jaxce_outputs(case, inputs), expected, case)
+    stored = list(unpack(row, STORED[str(row)]))
+    outputs = jaxce_outputs([(case, inputs) for case, inputs, _ in stored])
+    for actual, (case, _, expected) in zip(outputs, stored, strict=True):
+        assert_close(actual, expected, case)
 
 
 @every_row
 @needs_torch
 def test_equals_live_torch(row: Row) -> None:
-    for case in cases(row):
-        inputs = draw(case, seed=1)
-        assert_close(jaxce_outputs(case, inputs), torch_outputs(case, inputs), case)
+    asked = [(case, draw(case, seed=1)) for case in cases(row)]
+    for actual, (case, inputs) in zip(jaxce_outputs(asked), asked, strict=True):
+        assert_close(actual, torch_outputs(case, inputs), case)
 
 
 @needs_torch
@@ -50,9 +52,16 @@ def test_the_file_holds_every_row_and_nothing_else() -> None:
     assert STORED["version"] == VERSION
 
 
-def jaxce_outputs(case: Case, inputs: Arrays) -> dict[str, Array]:
-    """What jaxce gives for a case: the value, and the gradients along what PyTorch differentiates too."""
-    row, fixed = case.row, {name: jnp.asarray(x) for name, x in inputs.items()}
+def jaxce_outputs(asked: list[tuple[Case, Arrays]]) -> list[dict[str, Array]]:
+    """What jaxce gives for some cases, all out of one compiled function."""
+    arrays = [{name: jnp.asarray(x) for name, x in inputs.items()} for _, inputs in asked]
+    every = jax.jit(lambda arrays: [outputs(case, a) for (case, _), a in zip(asked, arrays, strict=True)])
+    return every(arrays)
+
+
+def outputs(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The value, and the gradients along what PyTorch differentiates too."""
+    row, fixed = case.row, dict(arrays)
     cotangent = fixed.pop("cotangent")
     options: dict[str, Any] = {"axis": case.axis, "reduction": reduction_of_torch(case)}
     if row.over_classes:
@@ -61,15 +70,11 @@ def jaxce_outputs(case: Case, inputs: Arrays) -> dict[str, Array]:
         options["label_smoothing"] = row.label_smoothing
 
     def loss(moving: dict[str, Array]) -> Array:
-        arrays = fixed | moving
-        return getattr(jaxce, row.loss)(arrays.pop("scores"), arrays.pop("labels"), **arrays, **options)
+        given = fixed | moving
+        return getattr(jaxce, row.loss)(given.pop("scores"), given.pop("labels"), **given, **options)
 
-    @jax.jit
-    def outputs(moving: dict[str, Array]) -> dict[str, Array]:
-        value, pull = jax.vjp(loss, moving)
-        return {"value": value, **pull(cotangent)[0]}
-
-    return outputs({name: fixed.pop(name) for name in row.differentiable})
+    value, pull = jax.vjp(loss, {name: fixed.pop(name) for name in row.differentiable})
+    return {"value": value, **pull(cotangent)[0]}
 
 
 def reduction_of_torch(case: Case) -> str | Callable[[Array, Array], Array]:
