@@ -1,7 +1,9 @@
-"""Arithmetic with the convention of information theory: nothing times infinity is nothing."""
+"""Arithmetic that stays finite at the ends: products, powers and quotients whose limits are the ones that are meant."""
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+from jaxce._types import Hyperparameter
 
 
 def times(weight: Array, value: Array) -> Array:
@@ -18,3 +20,28 @@ def fused_times(weight: Array, value: Array) -> Array:
     """
     bound = lax.rsqrt(jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight)))
     return weight * jnp.minimum(value, bound)
+
+
+def power(base: Array, exponent: Hyperparameter) -> Array:
+    """``base**exponent`` for both at least 0, with derivatives of every order finite.
+
+    Bases below the cube root of the smallest number count as 0: there the slope of a root would be infinite, and what
+    it multiplies nothing.
+    """
+    exponent = jnp.asarray(exponent, base.dtype)
+    nothing = base <= jnp.finfo(base.dtype).tiny ** (1 / 3)
+    raised: Array = jnp.where(nothing, (exponent == 0).astype(base.dtype), jnp.where(nothing, 1, base) ** exponent)
+    return raised
+
+
+def ratio(part: Array, whole: Array, empty: float) -> Array:
+    """``part / whole``, and ``empty`` with slope 0 where the whole is 0."""
+    nothing = whole == 0
+    return jnp.where(nothing, empty, part / jnp.where(nothing, 1, whole))
+
+
+def focused(surprise: Array, gamma: Hyperparameter) -> Array:
+    """``(1 - exp(-s))**gamma s``: surprises ``s = -log p``, the less the likelier their class is already."""
+    far = surprise > 1000  # where the factor is 1, and its slope of 0 would meet an infinite surprise
+    s = jnp.where(far, 1, surprise)
+    return jnp.where(far, surprise, power(-jnp.expm1(-s), gamma) * s)

@@ -105,10 +105,7 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
         picked = jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
         return over_shards(picked, class_axis_name)
     here = ids if class_axis_name is None and not shared else jnp.clip(ids, 0, classes - 1)
-    if shared:
-        picked = x.at[here].get(mode="promise_in_bounds")
-    else:
-        picked = _gather(x, here, axis % x.ndim)
+    picked = x.at[here].get(mode="promise_in_bounds") if shared else _gather(x, here, axis % x.ndim)
     return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
 
 

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
+from jaxce._classes import example_shape, kept_rows
 from jaxce._types import (
     REDUCTION_NAMES,
     AnyArray,
@@ -21,6 +22,7 @@ from jaxce._types import (
     Hyperparameter,
     Ids,
     Leaf,
+    Opened,
     OpenedSigmoid,
     OpenedSoftmax,
     Probs,
@@ -47,19 +49,18 @@ def open_softmax(
     class_axis_name: AxisName | None = None,
     ranges: Ranges | None = None,
     name: str = "logits",
+    only_ids: bool = False,
 ) -> OpenedSoftmax:
-    """Opens a loss over exclusive classes: ids or probabilities along ``axis``."""
+    """Opens a loss over exclusive classes: ids or probabilities along ``axis``, or ``only_ids``."""
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)
-    axis = _class_axis(name, x.shape, axis)
-    if x.shape[axis] == 0:
-        raise ValueError(f"{name}: got shape {x.shape}, without classes along axis {axis}; expected at least one.")
-    examples = x.shape[:axis] + x.shape[axis + 1 :]
-    y = _label_array(name, labels, x.shape, axis)
+    axis = class_axis(name, x.shape, axis)
+    examples = example_shape(x, axis)
+    y = _label_array(name, labels, x.shape, axis, only_ids)
     dtype = compute_dtype(x)
     keep = mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
-        _refuse_ignore_index(ignore_index)
+        refuse_ignore_index(ignore_index)
         read: Ids | Probs = Probs(on_device(y))
     else:
         keep = without_ignored(y, ignore_index, keep)
@@ -76,6 +77,25 @@ def open_softmax(
     )
 
 
+def open_logits(
+    logits: ArrayLike,
+    *,
+    axis: int,
+    sample_weights: ArrayLike | None,
+    where: ArrayLike | None,
+    reduction: Reduction,
+) -> Opened:
+    """Opens logits of exclusive classes without labels."""
+    check_hyperparameters({}, reduction)
+    x = floating("logits", logits)
+    axis = class_axis("logits", x.shape, axis)
+    examples = example_shape(x, axis)
+    keep = mask(where, examples)
+    kept = None if keep is None else on_device(keep)
+    weights = per_example("sample_weights", sample_weights, examples, kept, compute_dtype(x))
+    return Opened(logits=x, axis=axis, kept=kept, sample_weights=weights)
+
+
 def open_sigmoid(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -89,24 +109,32 @@ def open_sigmoid(
     ranges: Ranges | None = None,
     name: str = "logits",
     filler: float = 0.0,
+    no: int = 0,
+    rows: bool = False,
 ) -> OpenedSigmoid:
-    """Opens a loss over independent yes-or-no questions: one label for each logit."""
+    """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
+
+    ``no`` is the label for it, and ``filler`` the logit that stands where one is masked.
+    """
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)
-    axis = _class_axis(name, x.shape, axis) if x.ndim else 0
-    y = _answer_array(name, labels, x.shape)
+    if x.ndim or rows:
+        axis = class_axis(name, x.shape, axis) if rows else one_axis("axis", name, x.shape, axis)
+    y = answer_array(name, labels, x.shape)
     dtype = compute_dtype(x)
-    keep = mask(where, x.shape)
+    examples = example_shape(x, axis) if rows else x.shape
+    keep = mask(where, examples)
     kept = None if keep is None else on_device(keep)
+    shown = kept_rows(kept, x, axis) if rows else kept
 
     classes = x.shape[axis : axis + 1]
     return OpenedSigmoid(
-        logits=hide(x, kept, filler),
+        logits=hide(x, shown, filler),
         axis=axis,
         kept=kept,
-        labels=read_answers(hide(on_device(y), kept), dtype),
+        labels=read_answers(hide(on_device(y), shown, 1), dtype, no),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
-        sample_weights=per_example("sample_weights", sample_weights, x.shape, kept, dtype),
+        sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
     )
 
@@ -209,10 +237,17 @@ def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
     return on_device(x)
 
 
-def _class_axis(name: str, shape: Shape, axis: int) -> int:
-    check_integer("axis", axis)
+def class_axis(name: str, shape: Shape, axis: int) -> int:
+    axis = one_axis("axis", name, shape, axis)
+    if shape[axis] == 0:
+        raise ValueError(f"{name}: got shape {shape}, without classes along axis {axis}; expected at least one.")
+    return axis
+
+
+def one_axis(keyword: str, name: str, shape: Shape, axis: int) -> int:
+    check_integer(keyword, axis)
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"axis: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
+        raise ValueError(f"{keyword}: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
     return axis % len(shape)
 
 
@@ -227,11 +262,16 @@ def shards(class_axis_name: AxisName | None) -> int:
         ) from None
 
 
-def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int) -> AnyArray:
+def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids: bool = False) -> AnyArray:
     """Labels of exclusive classes, with the shape their dtype asks for."""
     y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
     where_from = f"{name} of shape {shape} with the class axis {axis}"
+    if only_ids and jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(
+            f"labels: got {y.dtype} of shape {y.shape}; expected class ids of an integer dtype."
+            f" One-hot rows become ids with jnp.argmax(labels, {axis})."
+        )
     if jnp.issubdtype(y.dtype, jnp.floating):
         if y.shape == examples and y.shape != shape:
             raise TypeError(
@@ -264,7 +304,7 @@ def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
     return ""
 
 
-def _answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
+def answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     """Labels of yes-or-no questions: exactly one for each logit."""
     y = array("labels", labels)
     if not (y.dtype == jnp.bool_ or jnp.issubdtype(y.dtype, jnp.integer) or jnp.issubdtype(y.dtype, jnp.floating)):
@@ -279,10 +319,10 @@ def _answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     return y
 
 
-def _refuse_ignore_index(ignore_index: int | None) -> None:
+def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities") -> None:
     if ignore_index is not None:
         raise ValueError(
-            f"ignore_index: got {ignore_index} with probabilities as labels; expected None, as only class ids can be"
+            f"ignore_index: got {ignore_index} with {what} as labels; expected None, as only class ids can be"
             " ignored. Mask examples with where=."
         )
 

@@ -10,9 +10,20 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._arithmetic import times
-from jaxce._classes import along_axis, anew, by_rows, kept_rows, local_ids, over_shards, pick, sums_fuse
+from jaxce._classes import (
+    along_axis,
+    anew,
+    beside,
+    by_rows,
+    kept_rows,
+    local_ids,
+    one_hot,
+    over_shards,
+    pick,
+    sums_fuse,
+)
 from jaxce._inputs import compute_dtype, hide, is_off
-from jaxce._types import Hit, Hyperparameter, OpenedSoftmax, Probs, Target
+from jaxce._types import Examples, Hit, Hyperparameter, OpenedSoftmax, Probs, Target
 
 
 def target(
@@ -54,7 +65,28 @@ def target(
     return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
 
 
-def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
+def distribution(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> Array:
+    """The labels as smoothed probabilities of all classes; NaN where an id cannot be read."""
+    dtype, classes = compute_dtype(x.logits), x.logits.shape[x.axis]
+    if isinstance(x.labels, Probs):
+        p = hide(x.labels.probs, kept_rows(x.kept, x.labels.probs, x.axis)).astype(dtype)
+    else:
+        p = one_hot(x.labels.ids, classes, x.axis).astype(dtype)
+        if x.labels.readable is not None:  # a sum: of a product with 0 or 1 XLA makes a choice, without NaN
+            p += beside(jnp.where(x.labels.readable, jnp.zeros((), dtype), jnp.nan), x.axis)
+    eps = jnp.asarray(label_smoothing, dtype)
+    smoothed: Array = p if is_off(label_smoothing) else (1 - eps) * p + eps / classes
+    return smoothed
+
+
+def weighed(x: OpenedSoftmax, terms: Array) -> tuple[Examples, Array]:
+    """``sum_c w_c term_c``, and the weight of each example."""
+    if x.class_weights is not None:
+        terms = times(along_axis(x.class_weights, terms.ndim, x.axis), terms)
+    return jnp.sum(terms, x.axis), target(x)[1]
+
+
+def _mass_of(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
     """``sum_c w_c p_c`` as a formula to differentiate."""
     return jnp.sum(along_axis(w, p.ndim, axis) * hide(p, kept).astype(w.dtype), axis)
 
@@ -64,13 +96,13 @@ def _weighed(p: Array, w: Array, kept: Array | None, axis: int) -> Array:
 def _mass(p: Array, w: Array, kept: Array | None, axis: int, fused: bool) -> Array:
     """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
     if fused:
-        (mass,) = anew(_weighed(p, w, None, axis))  # or else it is summed anew for the sum of all
+        (mass,) = anew(_mass_of(p, w, None, axis))  # or else it is summed anew for the sum of all
         shown: Array = hide(mass, None if kept is None else kept.squeeze(axis))
         return shown
-    return by_rows(lambda p, kept: (_weighed(p, w, kept, axis),), p, kept, axis=axis)[0]
+    return by_rows(lambda p, kept: (_mass_of(p, w, kept, axis),), p, kept, axis=axis)[0]
 
 
 @_mass.defjvp
 def _mass_jvp(axis: int, fused: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    slope: Array = jax.jvp(partial(_weighed, axis=axis), primals, tangents)[1]
+    slope: Array = jax.jvp(partial(_mass_of, axis=axis), primals, tangents)[1]
     return _mass(*primals, axis, fused), slope

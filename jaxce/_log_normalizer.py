@@ -32,7 +32,7 @@ from jaxce._classes import (
     sums_fuse,
 )
 from jaxce._inputs import compute_dtype, hide
-from jaxce._types import AxisName, Examples, Leaf, LinearAux, Target
+from jaxce._types import AxisName, Examples, Leaf, LinearAux, Opened, Target
 
 
 def surprise_of_logits(x: Array, target: Target) -> tuple[Examples, Examples]:
@@ -48,6 +48,12 @@ def surprise_of_log_probs(x: Array, target: Target) -> Examples:
     """``-sum_c q_c x_c`` for logits that are normalized already."""
     surprise: Examples = _surprise(x, target, False)[0]
     return surprise
+
+
+def log_probs(x: Opened) -> Array:
+    """The log-probabilities of all classes, in the computing dtype; those of a masked row are equal."""
+    shown = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
+    return jax.nn.log_softmax(shown, x.axis)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -1,40 +1,301 @@
 """Losses of margins: by how much the right scores must lie above the others."""
 
+import math
+from collections.abc import Callable
+from typing import Literal, cast
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
-from jaxce._classes import beside, one_hot, pick
-from jaxce._types import Examples
+from jaxce._arithmetic import power, times
+from jaxce._classes import beside, kept_rows, one_hot
+from jaxce._inputs import check_choice, compute_dtype, hide, open_sigmoid, open_softmax
+from jaxce._labels import target
+from jaxce._sigmoid import in_classes, surprise_of_log_odds
+from jaxce._types import Examples, Hyperparameter, Ids, OpenedSigmoid, OpenedSoftmax, Reduced, Reduction
+from jaxce.reductions import evaluate
 
 
-def hinge(x: Array, ids: Array, margin: Array, p: int, axis: int) -> Examples:
-    """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``, for p of 1 or 2."""
-    gap = margin - beside(pick(x, ids, axis), axis) + x
-    missed = _positive(jnp.where(one_hot(ids, x.shape[axis], axis), 0, gap))
-    return jnp.sum(missed if p == 1 else missed**2, axis) / x.shape[axis]
+def multiclass_hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: Hyperparameter = 1.0,
+    p: Hyperparameter = 1,
+    variant: Literal["weston-watkins", "crammer-singer"] = "weston-watkins",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Hinge of a score that should win by a margin: ``w_y/C sum_{c != y} max(0, margin - x_y + x_c)**p``.
 
+    The loss of support vector machines: what wins by the margin costs nothing and has no gradient. That formula, with
+    every other class in the sum, is Weston and Watkins's, divided by ``C`` as in PyTorch's ``multi_margin_loss``.
+    Crammer and Singer's looks at the best of them alone, ``w_y max(0, margin - x_y + max_{c != y} x_c)**p``.
 
-def multilabel_hinge(x: Array, ids: Array, listed: Array) -> Examples:
-    """``1/C sum_{i in Y, j not in Y} max(0, 1 - x_i + x_j)`` for rows ``[N, C]``, with Y the ids that are listed.
+    Args:
+        logits: scores, any real numbers, floating, ``[..., classes]``.
+        labels: class ids of any integer dtype, ``[...]``.
+        margin: by how much the right score should win, at least 0.
+        p: exponent of each violation, at least 1; 2 is the squared hinge.
+        variant: ``"weston-watkins"`` or ``"crammer-singer"``.
+        axis: the class axis of the logits; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
-    One id of every row at a time, so that the pairs of classes are never an array.
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, labels that are not integers, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, an unknown variant, ``p`` below 1.
+
+    Example:
+        >>> logits = jnp.array([[0.1, 0.2, 0.4, 0.8]])
+        >>> print(f"{multiclass_hinge_loss(logits, jnp.array([3])):.3f}")
+        0.325
+
+    Source:
+        Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999), eq. 5.
+        Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines" (JMLR 2,
+        2001), eq. 4.
     """
-    classes, columns = x.shape[-1], (ids.T, listed.T)
-    nobody, nothing = jnp.zeros_like(x, bool), jnp.zeros_like(x[:, 0])
+    check_choice("variant", variant, ("weston-watkins", "crammer-singer"))
+    x = open_softmax(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"margin": (margin, 0, math.inf), "p": (p, 1, math.inf)},
+        reduction=reduction,
+        only_ids=True,
+    )
+    formula = _weston_watkins if variant == "weston-watkins" else _crammer_singer
+    return evaluate(formula, x, reduction, margin=margin, p=p)
 
-    def name(named: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        return named | (one_hot(column[0], classes, -1) & column[1][:, None]), None
 
-    named = lax.scan(name, nobody, columns)[0]
+def _weston_watkins(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
+    return _of_ids(x, lambda z, ids, axis: hinge(z, ids, jnp.asarray(margin, z.dtype), p, axis))
+
+
+def _crammer_singer(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
+    def of_the_best(z: Array, ids: Array, axis: int) -> Examples:
+        mine = one_hot(ids, z.shape[axis], axis)
+        right, best = jnp.sum(jnp.where(mine, z, 0), axis), jnp.max(jnp.where(mine, -jnp.inf, z), axis)
+        return power(_positive(jnp.asarray(margin, z.dtype) - right + best), p)
+
+    return _of_ids(x, of_the_best)
+
+
+def _of_ids(x: OpenedSoftmax, loss: Callable[[Array, Array, int], Examples]) -> tuple[Examples, Array]:
+    """A loss of ids, weighted; NaN where they cannot be read."""
+    y = cast(Ids, x.labels)
+    z = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
+    weight = target(x)[1]
+    return times(weight, only_readable(loss(z, y.ids, x.axis), z, y.readable, x.axis)), weight
+
+
+def multilabel_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Hinge between all labels that hold and all that do not: ``1/C sum_{i in Y, j not in Y} max(0, 1 - x_i + x_j)``.
+
+    For several labels at once, each of which should score above every other by 1. Labels are multi-hot, where PyTorch's
+    are lists of ids; in between, ``y_i (1 - y_j)`` weighs the pairs. The work grows with the square of the classes.
+
+    Args:
+        logits: scores, any real numbers, floating, ``[..., classes]``.
+        labels: for each class whether it holds, bool, integers 0 or 1, or floating in between, ``[..., classes]``.
+        axis: the class axis of the logits.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than 0 and 1, weights that do not fit.
+
+    Example:
+        >>> logits, labels = jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([[1, 0, 0, 1]])
+        >>> print(f"{multilabel_margin_loss(logits, labels):.3f}")
+        0.850
+
+    Source:
+        PyTorch, ``torch.nn.MultiLabelMarginLoss`` (documentation of 2.13).
+        Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999), for one label.
+    """
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=None,
+        sample_weights=sample_weights,
+        where=where,
+        reduction=reduction,
+        rows=True,
+    )
+    return evaluate(_multilabel_margin_loss, x, reduction)
+
+
+def _multilabel_margin_loss(x: OpenedSigmoid) -> tuple[Examples, float]:
+    return multilabel_hinge(x.logits.astype(x.labels.dtype), x.labels, 1 - x.labels, x.axis), 1.0
+
+
+def multilabel_soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Sigmoid cross-entropy of an example, mean over its classes: ``1/C sum_c w_c (softplus(x_c) - y_c x_c)``.
+
+    ``sigmoid_binary_cross_entropy`` with one number, one weight and one mask for each example instead of each class.
+
+    Args:
+        logits: log-odds, floating, ``[..., classes]``.
+        labels: for each class whether it holds, bool, integers 0 or 1, or floating in between, ``[..., classes]``.
+        axis: the class axis of the logits.
+        class_weights: factor of the terms of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than 0 and 1, weights that do not fit.
+
+    Example:
+        >>> logits = jnp.array([[2.0, -1.0]])
+        >>> print(f"{multilabel_soft_margin_loss(logits, jnp.array([[1, 1]])):.3f}")
+        0.720
+
+    Source:
+        PyTorch, ``torch.nn.MultiLabelSoftMarginLoss`` (documentation of 2.13).
+    """
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        reduction=reduction,
+        rows=True,
+    )
+    return evaluate(_multilabel_soft_margin_loss, x, reduction)
+
+
+def _multilabel_soft_margin_loss(x: OpenedSigmoid) -> tuple[Examples, float]:
+    loss, weight = in_classes(x, surprise_of_log_odds(x.logits, x.labels, None))
+    return jnp.sum(loss, x.axis) / loss.shape[x.axis], weight
+
+
+def soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Logistic loss of answers 1 and -1: ``log(1 + exp(-y x))``.
+
+    ``sigmoid_binary_cross_entropy`` for labels that are signs. Integer labels of 0 raise: they would cost ``log 2``
+    whatever the score.
+
+    Args:
+        logits: log-odds, floating, ``[...]``.
+        labels: answers, 1 or -1, bool, integer or floating, the shape of the logits.
+        axis: the axis along which ``class_weights`` lie.
+        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, the rank of the logits; size-1 axes broadcast.
+        where: elements to count, bool, the rank of the logits; size-1 axes broadcast. The others may hold anything.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of the logits for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than -1 and 1, weights that do not fit.
+
+    Example:
+        >>> logits = jnp.array([2.0, -1.0])
+        >>> print(f"{soft_margin_loss(logits, jnp.array([1, 1])):.3f}")
+        0.720
+
+    Source:
+        Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (Springer, 2nd ed., 2009), eq. 10.18.
+    """
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        reduction=reduction,
+        no=-1,
+    )
+    return evaluate(_soft_margin_loss, x, reduction)
+
+
+def _soft_margin_loss(x: OpenedSigmoid) -> tuple[Array, float]:
+    return in_classes(x, soft_margin(x.logits.astype(x.labels.dtype), x.labels))
+
+
+def hinge(x: Array, ids: Array, margin: Array, p: Hyperparameter, axis: int) -> Examples:
+    """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
+    mine = one_hot(ids, x.shape[axis], axis)
+    gap = margin - jnp.sum(jnp.where(mine, x, 0), axis, keepdims=True) + x
+    missed = _positive(jnp.where(mine, 0, gap))
+    return jnp.sum(power(missed, p), axis) / x.shape[axis]
+
+
+def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> Examples:
+    """``1/C sum_ij inside_i outside_j max(0, 1 - x_i + x_j)`` along ``axis``.
+
+    One class at a time, so that the pairs are never an array.
+    """
 
     @jax.checkpoint
-    def add(loss: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        missed = _positive(1 - beside(pick(x, column[0], 1), 1) + x)
-        return loss + jnp.where(column[1], jnp.sum(jnp.where(named, 0, missed), -1), 0), None
+    def add(loss: Array, mine: tuple[Array, Array]) -> tuple[Array, None]:
+        score, weight = mine
+        missed = times(outside, _positive(1 - beside(score, axis) + x))
+        return loss + times(weight, jnp.sum(missed, axis)), None
 
-    total: Examples = lax.scan(add, nothing, columns)[0]
-    return total / classes
+    columns = jnp.moveaxis(x, axis, 0), jnp.moveaxis(inside, axis, 0)
+    total: Examples = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), columns)[0]
+    return total / x.shape[axis]
 
 
 def soft_margin(x: Array, y: Array) -> Array:
@@ -52,3 +313,11 @@ def hinge_of_distances(x: Array, y: Array, margin: Array) -> Array:
 def _positive(gap: Array) -> Array:
     """``max(0, gap)`` with slope 0 at 0, where a maximum would share it."""
     return jnp.where(gap > 0, gap, jnp.zeros((), gap.dtype))
+
+
+def only_readable(loss: Examples, x: Array, readable: Array | None, axis: int) -> Examples:
+    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where its ids cannot be read."""
+    if readable is None:
+        return loss
+    nothing = jnp.sum(jnp.where(beside(readable, axis), 0, x), axis)
+    return loss + jnp.where(readable, jnp.zeros((), x.dtype), jnp.nan) * nothing

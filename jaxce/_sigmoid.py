@@ -1,6 +1,7 @@
 """Losses over independent yes-or-no questions: one label for each logit."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import fused_times, times
+from jaxce._arithmetic import focused, fused_times, power, times
 from jaxce._classes import along_axis, anew
 from jaxce._inputs import is_off, open_sigmoid
 from jaxce._types import Hyperparameter, OpenedSigmoid, Reduced, Reduction
@@ -78,12 +79,172 @@ def sigmoid_binary_cross_entropy(
 
 
 def _sigmoid_binary_cross_entropy(x: OpenedSigmoid, label_smoothing: Hyperparameter = 0.0) -> tuple[Array, float]:
-    y = x.labels
-    if not is_off(label_smoothing):
-        eps = jnp.asarray(label_smoothing, y.dtype)
-        y = y * (1 - eps) + eps / 2
+    y = _smoothed(x.labels, label_smoothing)
     pos_weight = None if x.pos_weight is None else along_axis(x.pos_weight, y.ndim, x.axis)
-    return _in_classes(x, surprise_of_log_odds(x.logits, y, pos_weight))
+    return in_classes(x, surprise_of_log_odds(x.logits, y, pos_weight))
+
+
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = 0.25,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Sigmoid cross-entropy that looks past the easy elements: ``-alpha_t (1 - p_t)**gamma log p_t``.
+
+    For dense detection and rare positives, with ``p_t`` the probability of the right answer and ``alpha_t`` ``alpha``
+    for yes, ``1 - alpha`` for no. Labels between are mixed as in torchvision: ``p_t = y p + (1 - y) (1 - p)``, beside
+    the cross-entropy of y. The defaults are the paper's, and torchvision's but for the reduction.
+
+    Args:
+        logits: log-odds, floating, ``[...]``.
+        labels: answers from 0 to 1, bool, integer or floating, the shape of the logits; integers must be 0 or 1.
+        alpha: weight of yes, in [0, 1]; None weighs neither.
+        gamma: focus, at least 0; 0 is cross-entropy.
+        axis: the axis along which ``class_weights`` lie.
+        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, the rank of the logits; size-1 axes broadcast.
+        where: elements to count, bool, the rank of the logits; size-1 axes broadcast. The others may hold anything.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) y + eps / 2``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of the logits for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than 0 and 1, ``alpha`` or ``gamma`` out of range.
+
+    Example:
+        >>> logits = jnp.array([[2.0, -1.0, 0.5]])
+        >>> print(f"{sigmoid_focal_loss(logits, jnp.array([[1, 0, 1]])):.3f}")
+        0.011
+
+    Source:
+        Lin, Goyal, Girshick, He and Dollar, "Focal Loss for Dense Object Detection" (ICCV 2017), eq. 5.
+    """
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ranges={
+            "alpha": (0.5 if alpha is None else alpha, 0, 1),
+            "gamma": (gamma, 0, math.inf),
+            "label_smoothing": (label_smoothing, 0, 1),
+        },
+        reduction=reduction,
+    )
+    yes, no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    return evaluate(_sigmoid_focal_loss, x, reduction, yes=yes, no=no, gamma=gamma, label_smoothing=label_smoothing)
+
+
+def _sigmoid_focal_loss(
+    x: OpenedSigmoid,
+    yes: Hyperparameter = 0.0,
+    no: Hyperparameter = 0.0,
+    gamma: Hyperparameter = 0.0,
+    label_smoothing: Hyperparameter = 0.0,
+) -> tuple[Array, float]:
+    z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
+    mistaken = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
+    alpha = y * jnp.asarray(yes, y.dtype) + (1 - y) * jnp.asarray(no, y.dtype)
+    return in_classes(x, alpha * times(power(mistaken, gamma), surprise_of_log_odds(z, y, None)))
+
+
+def asymmetric_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma_pos: Hyperparameter = 1.0,
+    gamma_neg: Hyperparameter = 4.0,
+    clip: Hyperparameter = 0.05,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Multi-label focal loss, harder on easy negatives: ``-y (1 - p)**g+ log p - (1 - y) m**g- log(1 - m)``.
+
+    For many labels of which few hold: ``m = max(p - clip, 0)`` leaves out the negatives that are sure already, and
+    ``gamma_neg`` above ``gamma_pos`` shrinks the others faster than the positives. With both 0 and no ``clip`` it is
+    ``sigmoid_binary_cross_entropy``. The defaults are those of the authors' code.
+
+    Args:
+        logits: log-odds, floating, ``[...]``.
+        labels: answers from 0 to 1, bool, integer or floating, the shape of the logits; integers must be 0 or 1.
+        gamma_pos: focus of the positives, at least 0.
+        gamma_neg: focus of the negatives, at least 0.
+        clip: probability below which a negative costs nothing, in [0, 1].
+        axis: the axis along which ``class_weights`` lie.
+        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, the rank of the logits; size-1 axes broadcast.
+        where: elements to count, bool, the rank of the logits; size-1 axes broadcast. The others may hold anything.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) y + eps / 2``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of the logits for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape, integer labels other than 0 and 1, hyperparameters out of range.
+
+    Example:
+        >>> logits = jnp.array([[2.0, -1.0, 0.5]])
+        >>> print(f"{asymmetric_loss(logits, jnp.array([[1, 0, 1]])):.3f}")
+        0.065
+
+    Source:
+        Ben-Baruch et al., "Asymmetric Loss for Multi-Label Classification" (ICCV 2021), eq. 7.
+    """
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ranges={
+            "gamma_pos": (gamma_pos, 0, math.inf),
+            "gamma_neg": (gamma_neg, 0, math.inf),
+            "clip": (clip, 0, 1),
+            "label_smoothing": (label_smoothing, 0, 1),
+        },
+        reduction=reduction,
+    )
+    given = {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg, "clip": clip}
+    return evaluate(_asymmetric_loss, x, reduction, **given, label_smoothing=label_smoothing)
+
+
+def _asymmetric_loss(
+    x: OpenedSigmoid,
+    gamma_pos: Hyperparameter = 0.0,
+    gamma_neg: Hyperparameter = 0.0,
+    clip: Hyperparameter = 0.0,
+    label_smoothing: Hyperparameter = 0.0,
+) -> tuple[Array, float]:
+    z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
+    of_yes, of_no = jax.nn.softplus(-z), jax.nn.softplus(z)
+    if not is_off(clip):
+        of_no = -jnp.minimum(jnp.logaddexp(-of_no, jnp.log(jnp.asarray(clip, y.dtype))), 0)
+    return in_classes(x, times(y, focused(of_yes, gamma_pos)) + times(1 - y, focused(of_no, gamma_neg)))
+
+
+def _smoothed(y: Array, label_smoothing: Hyperparameter) -> Array:
+    eps = jnp.asarray(label_smoothing, y.dtype)
+    return y if is_off(label_smoothing) else y * (1 - eps) + eps / 2
 
 
 def binary_cross_entropy(
@@ -142,10 +303,10 @@ def binary_cross_entropy(
 
 
 def _binary_cross_entropy(x: OpenedSigmoid) -> tuple[Array, float]:
-    return _in_classes(x, clamped_cross_entropy(x.logits, x.labels))
+    return in_classes(x, clamped_cross_entropy(x.logits, x.labels))
 
 
-def _in_classes(x: OpenedSigmoid, loss: Array) -> tuple[Array, float]:
+def in_classes(x: OpenedSigmoid, loss: Array) -> tuple[Array, float]:
     """Class weights multiply each element and, as in PyTorch, stay out of the divisor."""
     if x.class_weights is not None:
         loss = times(along_axis(x.class_weights, loss.ndim, x.axis), loss)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ Examples: TypeAlias = Float[Array, "*examples"]
 """One number per example: the shape of the logits without the class axis."""
 
 ReductionName: TypeAlias = Literal["mean", "sum", "none", "total"]
+Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
 REDUCTION_NAMES: tuple[str, ...] = get_args(ReductionName)
 Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
 Reduced: TypeAlias = Any
@@ -27,6 +28,7 @@ Size: TypeAlias = Any
 Shape: TypeAlias = tuple[Size, ...]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
     """The arguments of a loss behind the door: converted, checked, and the masks merged into one. A pytree.
@@ -37,7 +39,7 @@ class Opened:
     logits: Float[Array, "..."]
     axis: int = dataclasses.field(metadata={"static": True})
     kept: Bool[Array, "..."] | None
-    class_weights: Float[Array, "..."] | None
+    class_weights: Float[Array, "..."] | None = None
     sample_weights: Float[Array, "..."] | None
 
 
@@ -77,6 +79,22 @@ class OpenedSigmoid(Opened):
 
     labels: Float[Array, "..."]
     pos_weight: Float[Array, "..."] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedRegions:
+    """Pixels with their labels, which make up the regions of each class: by examples, or all in one for None.
+
+    What masks and weighs pixels is theirs; the regions themselves have neither.
+    """
+
+    pixels: OpenedSoftmax | OpenedSigmoid
+    batch_axis: int | None = dataclasses.field(metadata={"static": True})
+    activation: str = dataclasses.field(metadata={"static": True})
+    absent: str = dataclasses.field(metadata={"static": True})
+    kept: ClassVar[None] = None
+    sample_weights: ClassVar[None] = None
 
 
 class Placement(NamedTuple):

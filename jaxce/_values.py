@@ -89,15 +89,17 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray |
     return present if kept is None else kept & present
 
 
-def read_answers(labels: Array, dtype: DTypeLike) -> Float[Array, "..."]:
-    """Labels as numbers; NaN where an integer label is neither 0 nor 1."""
+def read_answers(labels: Array, dtype: DTypeLike, no: int = 0) -> Float[Array, "..."]:
+    """Labels as numbers, where yes is 1; NaN where an integer label is neither that nor the number of no."""
     y = labels if labels.dtype == dtype else labels.astype(dtype)
+    if labels.dtype == jnp.bool_:
+        return jnp.where(labels, y, jnp.asarray(no, dtype)) if no else y
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return y
-    binary = (labels == 0) | (labels == 1)
+    binary = (labels == no) | (labels == 1)
 
     def describe(value: Any, position: Shape) -> str:
-        return f"labels: got {value} at position {position}; integer labels must be 0 or 1."
+        return f"labels: got {value} at position {position}; integer labels must be {no} or 1."
 
     unsure = _unless_certain(binary, labels, describe)
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from cases import CASES, IGNORED, PER_CLASS, ROWS, cast, draw, option_sets
+from cases import CASES, HYPERPARAMETERS, IGNORED, PER_CLASS, ROWS, cast, draw, option_sets
 from jax.experimental import checkify
 from jax.flatten_util import ravel_pytree
 
@@ -31,6 +31,9 @@ def rows_where(applies):
 
 
 rows = rows_where(lambda case: True)
+in_slabs = rows_where(lambda case: case.name in ("cross_entropy", "linear_cross_entropy", "nll_loss", "focal_loss"))
+"""What looks at rows in ways of its own on one CPU, and one of those that are built on it."""
+
 grid = pytest.mark.parametrize(
     ("case", "kind", "options"),
     [(c, k, o) for c, k in ROWS for o in option_sets(c, k)],
@@ -41,7 +44,7 @@ ends = pytest.mark.parametrize(
     [(c, k, o) for c, k in ROWS for o in ((), c.allowed(k))],
     ids=lambda v: getattr(v, "name", None) or (("everything" if v else "plain") if isinstance(v, tuple) else v),
 )
-softmax_rows = pytest.mark.parametrize("case", [c for c in CASES if c.family == "softmax"], ids=lambda c: c.name)
+over_ids = pytest.mark.parametrize("case", [c for c in CASES if "ids" in c.label_kinds], ids=lambda c: c.name)
 
 
 def everything(case, kind):
@@ -76,7 +79,8 @@ def test_every_public_loss_has_a_row():
         name
         for name in jaxce.__all__
         if inspect.isfunction(f := getattr(jaxce, name))
-        and {"labels", "reduction"} <= set(inspect.signature(f).parameters)
+        and "reduction" in (names := inspect.signature(f).parameters)
+        and {"axis", "hidden"} & set(names)
     }
     assert losses == {case.name for case in CASES}
 
@@ -183,7 +187,7 @@ def test_one_trace_serves_all_values(case, kind):
         traced(cast(sample.x, jnp.float32), cast(jnp.asarray(sample.labels), jnp.float32))
 
 
-@rows
+@rows_where(lambda case: case.family != "region")
 def test_vmap_is_the_batch_is_the_loop(case, kind):
     sample = draw(case, kind)
     x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
@@ -209,7 +213,7 @@ def test_any_axis_is_moveaxis(case, kind, axis):
 
     full = last.labels.shape == last.x.shape
     options = dict(last.options)
-    if case.family == "sigmoid":
+    if case.family == "element":
         options |= {
             k: moved(np.broadcast_to(options[k], last.x.shape)) for k in ("where", "sample_weights") if k in options
         }
@@ -221,6 +225,7 @@ def test_any_axis_is_moveaxis(case, kind, axis):
 @rows
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (2, 1, 3, 5), (2, 1, 2, 1, 5), (2, 3, 1)])
 def test_any_rank_from_a_single_example_up(case, kind, shape):
+    shape = (1, *shape) if case.family == "region" else shape
     sample = draw(case, kind, (), shape)
     for reduction in ("none", "mean"):
         got = sample.call(reduction=reduction)
@@ -228,7 +233,7 @@ def test_any_rank_from_a_single_example_up(case, kind, shape):
         np.testing.assert_allclose(got, sample.expected(reduction), **LOSS)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if "probs" in c.label_kinds], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [c for c in CASES if {"ids", "probs"} <= {*c.label_kinds}], ids=lambda c: c.name)
 def test_ids_are_one_hot_probabilities(case):
     options = tuple(o for o in case.options if o != "ignore_index")
     sample = draw(case, "ids", options)
@@ -264,7 +269,7 @@ def test_the_order_of_classes_does_not_matter(case, kind):
     labels = sample.labels[..., order] if sample.labels.shape == sample.x.shape else sample.labels
     if kind == "ids":
         labels = np.where(labels == IGNORED, IGNORED, np.argsort(order)[labels.clip(0)])
-    if case.family == "sigmoid":
+    if case.family == "element":
         options |= {k: np.broadcast_to(options[k], sample.x.shape)[..., order] for k in ("where", "sample_weights")}
     other = type(sample)(case, sample.x[..., order], labels, options, -1)
     np.testing.assert_allclose(other.call(), sample.call(), **LOSS)
@@ -346,13 +351,11 @@ def test_export_with_a_symbolic_batch(case, kind):
 
 def planted(sample, value):
     """The sample with `value` in every masked logit and masked label, and the mask over the examples."""
-    keep = np.broadcast_to(sample.options["where"], sample.examples)
-    full = np.broadcast_to(keep[..., None], sample.x.shape) if sample.case.family == "softmax" else keep
+    keep = np.broadcast_to(sample.options["where"], sample.masked)
+    full = np.broadcast_to(keep[..., None], sample.x.shape) if sample.case.family != "element" else keep
     labels = sample.labels
-    if labels.dtype.kind == "f":
-        labels = np.where(full, labels, value)
-    elif sample.case.family == "softmax":
-        labels = np.where(keep, labels, 77)
+    shown = full if labels.shape == full.shape else keep
+    labels = np.where(shown, labels, value if labels.dtype.kind == "f" else 77)
     return type(sample)(sample.case, np.where(full, sample.x, value), labels, sample.options, -1), full
 
 
@@ -389,19 +392,19 @@ def test_what_is_masked_may_be_nan_under_debug_nans(case, kind):
 @rows
 def test_masked_is_removed(case, kind):
     sample = draw(case, kind, ("class_weights", "where"), shape=(12, 5))
-    keep = sample.options["where"] if case.family == "softmax" else np.arange(12) % 3 != 1
-    where = keep if case.family == "softmax" else np.broadcast_to(keep[:, None], (12, 5))
+    keep = sample.options["where"] if case.family != "element" else np.arange(12) % 3 != 1
+    where = keep if case.family != "element" else np.broadcast_to(keep[:, None], (12, 5))
     masked = sample.call(where=where)
-    options = {"class_weights": sample.options["class_weights"]}
+    options = {k: v for k, v in sample.options.items() if k == "class_weights"}
     removed = type(sample)(case, sample.x[keep], sample.labels[keep], options, -1)
     np.testing.assert_allclose(masked, removed.call(), **LOSS)
 
 
-@rows
+@rows_where(lambda case: case.family != "region")
 def test_weights_are_repetition(case, kind):
     sample = draw(case, kind, shape=(4, 5))
     times = np.array([0, 1, 2, 3])
-    weights = times.astype(float) if case.family == "softmax" else times[:, None].astype(float)
+    weights = times.astype(float) if case.family != "element" else times[:, None].astype(float)
     repeated = type(sample)(case, sample.x.repeat(times, 0), sample.labels.repeat(times, 0), {}, -1)
     np.testing.assert_allclose(sample.call(sample_weights=weights), repeated.call(), **LOSS)
     for scale in (0.5, 8.0):
@@ -435,7 +438,7 @@ def test_an_empty_batch_and_a_mask_of_everything(case, kind):
     empty = draw(case, kind, (), shape=(0, 5))
     full = draw(case, kind, (), shape=(3, 5))
     nothing = np.zeros(full.examples, bool)
-    flat = [draw(case, kind, (), shape) for shape in ((0,), (2, 0)) if case.family == "sigmoid"]
+    flat = [draw(case, kind, (), shape) for shape in ((0,), (2, 0)) if case.family == "element"]
     for sample, changed in ((empty, {}), (full, {"where": nothing}), *((s, {}) for s in flat)):
         assert sample.call(**changed) == 0
         assert np.isnan(sample.call(**changed, reduction=jaxce.Mean(empty=np.nan)))
@@ -445,7 +448,7 @@ def test_an_empty_batch_and_a_mask_of_everything(case, kind):
             np.testing.assert_array_equal(slope_of(sample, reduction=reduction, **changed), np.zeros(sample.x.shape))
 
 
-@softmax_rows
+@over_ids
 @pytest.mark.parametrize("bad", [-1, -100, 5, 77])
 def test_an_id_outside_the_range_is_loud(case, bad):
     sample = draw(case, "ids", shape=(4, 5))
@@ -476,7 +479,7 @@ def test_an_id_outside_the_range_is_loud(case, bad):
     assert np.isfinite(masked).all()
 
 
-@softmax_rows
+@pytest.mark.parametrize("case", [c for c in CASES if c.looks_up], ids=lambda c: c.name)
 def test_checkify_names_an_id_outside_the_range(case):
     sample = draw(case, "ids", shape=(4, 5))
     checked = jax.jit(
@@ -488,7 +491,7 @@ def test_checkify_names_an_id_outside_the_range(case):
         assert f"index {bad} is out of bounds for axis 1 with size 5" in checked(x, y.at[1].set(bad))[0].get()
 
 
-@softmax_rows
+@over_ids
 def test_labels_at_hand_are_looked_at_under_a_trace_of_the_logits(case):
     sample = draw(case, "ids", shape=(4, 5))
     sample.labels[2] = 9
@@ -498,7 +501,7 @@ def test_labels_at_hand_are_looked_at_under_a_trace_of_the_logits(case):
             jax.jit(lambda x, o=options: sample.call(x=x, **o))(cast(sample.x, jnp.float32))
 
 
-@softmax_rows
+@over_ids
 def test_export_with_symbolic_classes(case):
     sample = draw(case, "ids", shape=(4, 5))
     rows, classes = jax.export.symbolic_shape("rows, classes")
@@ -523,7 +526,7 @@ def test_weights_may_be_nan_where_masked(case, kind):
 @rows
 def test_numpy_numbers_do_not_widen_the_loss(case, kind, x64):
     sample = draw(case, kind)
-    options = {name: np.float64(0.125) for name in ("label_smoothing", "z_loss") if name in case.options}
+    options = {name: np.float64(value) for name, value in HYPERPARAMETERS.items() if name in case.options}
     for reduction in ("mean", "none", jaxce.Mean(empty=np.float64(1))):
         assert sample.call(reduction=reduction, **options).dtype == jnp.float32
 
@@ -546,36 +549,39 @@ def test_ids_have_no_gradient_and_probabilities_have(case, kind):
     sample = draw(case, kind)
     labels = jnp.asarray(cast(sample.labels, jnp.float32))
     slope = jax.grad(lambda y: sample.call(labels=y), allow_int=True)(labels)
-    assert slope.dtype == (jax.dtypes.float0 if kind in ("ids", "hard") else jnp.float32)
+    assert slope.dtype == (jax.dtypes.float0 if kind in ("ids", "hard", "signs") else jnp.float32)
 
 
 @rows
 def test_a_traced_hyperparameter_is_the_number(case, kind):
-    options = [o for o in ("label_smoothing", "z_loss") if o in case.options]
-    sample = draw(case, kind, tuple(options))
-    for name in options:
-        traced = jax.jit(lambda v, name=name: sample.call(**{name: v}))(jnp.float32(sample.options[name]))
-        np.testing.assert_allclose(traced, sample.call(), **LOSS)
+    sample = draw(case, kind, everything(case, kind))
+    given = {name: jnp.float32(v) for name, v in sample.options.items() if name in HYPERPARAMETERS}
+    np.testing.assert_allclose(jax.jit(lambda given: sample.call(**given))(given), sample.call(), **LOSS)
+    with jax.enable_x64(True):
+        given = {name: jnp.float64(v) for name, v in given.items()}
+        slopes = jax.jit(jax.grad(lambda given: sample.call(**given, dtype=jnp.float64)))(given)
+        for name, slope in slopes.items():
+            (want,) = reference.slopes(lambda v, n=name: sample.expected(**{n: v}), [np.float64(given[name])])
+            np.testing.assert_allclose(slope, want, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 @pytest.mark.parametrize("options", ["plain", "everything"])
-@rows_where(lambda case: case.family == "softmax")
+@in_slabs
 def test_one_cpu_gives_the_same(case, kind, options, one_cpu):
     shapes = [((40 + one_cpu, 5), -1), ((3, 7, 33 + one_cpu, 2), 1), ((6, 34 + one_cpu), 0)]
     shapes = shapes if case.any_axis else shapes[:1]
     for shape, axis in shapes:
         sample = draw(case, kind, everything(case, kind) if options == "everything" else (), shape, axis)
-        for dtype in (jnp.float32, jnp.bfloat16):
-            x = jnp.asarray(sample.x, dtype)
-            rounded = np.asarray(x.astype(jnp.float32), float)
-            got = jax.jit(lambda x, s=sample: s.call(x=x))(x)
-            np.testing.assert_allclose(got, sample.expected(x=rounded), **LOSS)
+        given = [jnp.asarray(sample.x, dtype) for dtype in (jnp.float32, jnp.bfloat16)]
+        got = jax.jit(lambda given, s=sample: [s.call(x=x) for x in given])(given)
+        want = [sample.expected(x=np.asarray(x.astype(jnp.float32), float)) for x in given]
+        np.testing.assert_allclose(got, want, **LOSS)
         with jax.enable_x64(True):
             want = slopes_of(sample, jnp.float64)
         assert_same_slopes(slopes_of(sample), want)
 
 
-@rows
+@in_slabs
 def test_one_cpu_computes_nothing_from_what_is_masked(case, kind, one_cpu):
     options = tuple(set(everything(case, kind)) | {"where"})
     clean = draw(case, kind, options, shape=(43 + one_cpu, 5))
@@ -586,7 +592,7 @@ def test_one_cpu_computes_nothing_from_what_is_masked(case, kind, one_cpu):
         jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
-@rows_where(lambda case: case.family == "softmax")
+@in_slabs
 def test_one_cpu_in_both_modes_and_to_second_order(case, kind, one_cpu):
     sample = draw(case, kind, everything(case, kind), shape=(45 + one_cpu, 5))
     x, v = cast(sample.x, jnp.float32), cast(np.random.default_rng(0).normal(size=sample.x.shape), jnp.float32)

@@ -120,6 +120,252 @@ def binary_cross_entropy(probs, labels, *, axis=-1, class_weights=None, sample_w
     return _masked(every * values, np.ones(p.shape), sample_weights, where)
 
 
+def _softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def _of_classes(terms_of, x, labels, axis, class_weights, sample_weights, where, ignore_index, label_smoothing):
+    """``sum_c w_c terms_c(p, q)`` with p the softmax and q the smoothed labels, beside ``sum_c w_c labels_c``."""
+    x = np.asarray(x, float)
+    classes = x.shape[axis]
+    w, y = _per_class(class_weights, x.ndim, axis, classes), _soft_labels(labels, classes, axis)
+    q = (1 - label_smoothing) * y + label_smoothing / classes
+    weight = (w * y).sum(axis) if class_weights is not None else np.ones(y.sum(axis).shape)
+    values = (w * terms_of(_softmax(x, axis), q)).sum(axis)
+    return _masked(values, weight, sample_weights, _keep(labels, where, ignore_index))
+
+
+def _options(axis=-1, class_weights=None, sample_weights=None, where=None, ignore_index=None, label_smoothing=0.0):
+    return axis, class_weights, sample_weights, where, ignore_index, label_smoothing
+
+
+def focal_loss(logits, labels, *, gamma=2.0, **options):
+    """Lin et al., ICCV 2017, eq. 4, for each class."""
+    return _of_classes(lambda p, q: q * (1 - p) ** gamma * -np.log(p), logits, labels, *_options(**options))
+
+
+def poly1_loss(logits, labels, *, epsilon=1.0, **options):
+    """Leng et al., ICLR 2022, eq. 6, for each class."""
+    return _of_classes(lambda p, q: q * (-np.log(p) + epsilon * (1 - p)), logits, labels, *_options(**options))
+
+
+def generalized_cross_entropy(logits, labels, *, q=0.7, **options):
+    """Zhang and Sabuncu, NeurIPS 2018, eq. 6, for each class."""
+    return _of_classes(lambda p, y: y * (1 - p**q) / q, logits, labels, *_options(**options))
+
+
+def kl_divergence(logits, labels, **options):
+    """Kullback and Leibler, 1951, eq. 2.4."""
+    with np.errstate(divide="ignore"):
+        return _of_classes(lambda p, q: _xlogy(q, np.log(q)) - q * np.log(p), logits, labels, *_options(**options))
+
+
+def js_divergence(logits, labels, **options):
+    """Lin, 1991, eq. 4.1, with weights of 1/2: ``H(m) - H(p)/2 - H(q)/2`` class by class."""
+
+    def terms(p, q):
+        h = [-_xlogy(r, np.log(np.where(r == 0, 1, r))) for r in ((p + q) / 2, p, q)]
+        return h[0] - h[1] / 2 - h[2] / 2
+
+    return _of_classes(terms, logits, labels, *_options(**options))
+
+
+def brier_loss(logits, labels, *, class_weights=None, **options):
+    """Brier, 1950, eq. 2, weighted by what the label weighs."""
+    axis, _, sample_weights, where, ignore_index, _ = _options(**options)
+    x = np.asarray(logits, float)
+    values, _ = _of_classes(lambda p, q: (p - q) ** 2, x, labels, *_options(**{**options, **_UNWEIGHTED}))
+    w = _per_class(class_weights, x.ndim, axis, x.shape[axis])
+    weight = (w * _soft_labels(labels, x.shape[axis], axis)).sum(axis) if class_weights is not None else 1.0
+    return _masked(weight * values, weight + 0 * values, sample_weights, _keep(labels, where, ignore_index))
+
+
+_UNWEIGHTED = {"sample_weights": None, "where": None, "ignore_index": None}
+
+
+def entropy(logits, labels, *, axis=-1, sample_weights=None, where=None):
+    """Shannon, 1948, section 6; it has no labels."""
+    p = _softmax(np.asarray(logits, float), axis)
+    values = -_xlogy(p, np.log(p)).sum(axis)
+    return _masked(values, np.ones(values.shape), sample_weights, where)
+
+
+def _of_elements(positive, negative, x, y, axis=-1, class_weights=None, sample_weights=None, where=None, eps=0.0):
+    x, y = np.asarray(x, float), np.asarray(y, float) * (1 - eps) + eps / 2
+    values = _per_class(class_weights, x.ndim, axis, x.shape[axis]) * (y * positive + (1 - y) * negative)
+    return _masked(values, np.ones(x.shape), sample_weights, where)
+
+
+def sigmoid_focal_loss(logits, labels, *, alpha=0.25, gamma=2.0, label_smoothing=0.0, **options):
+    """Lin et al., ICCV 2017, eq. 5; labels in between as torchvision mixes them."""
+    p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    y = np.asarray(labels, float) * (1 - label_smoothing) + label_smoothing / 2
+    right = p * y + (1 - p) * (1 - y)
+    scale = (1 - right) ** gamma * (1 if alpha is None else alpha * y + (1 - alpha) * (1 - y))
+    return _of_elements(-scale * np.log(p), -scale * np.log(1 - p), logits, y, **options)
+
+
+def asymmetric_loss(logits, labels, *, gamma_pos=1.0, gamma_neg=4.0, clip=0.05, label_smoothing=0.0, **options):
+    """Ben-Baruch et al., ICCV 2021, eq. 4 to 7."""
+    p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    shifted = np.maximum(p - clip, 0)
+    positive, negative = -((1 - p) ** gamma_pos) * np.log(p), -(shifted**gamma_neg) * np.log(1 - shifted)
+    return _of_elements(positive, negative, logits, labels, eps=label_smoothing, **options)
+
+
+def soft_margin_loss(logits, labels, **options):
+    """Hastie et al., eq. 10.18, where the label is a sign."""
+    loss = np.log1p(np.exp(-np.asarray(labels, float) * np.asarray(logits, float)))
+    return _of_elements(loss, loss, logits, 0 * np.asarray(labels, float), **options)
+
+
+def multilabel_soft_margin_loss(logits, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None):
+    """PyTorch's formula, one logarithm at a time."""
+    x, y = np.asarray(logits, float), np.asarray(labels, float)
+    terms = -y * np.log(1 / (1 + np.exp(-x))) - (1 - y) * np.log(np.exp(-x) / (1 + np.exp(-x)))
+    values = (_per_class(class_weights, x.ndim, axis, x.shape[axis]) * terms).mean(axis)
+    return _masked(values, np.ones(values.shape), sample_weights, where)
+
+
+def multilabel_margin_loss(logits, labels, *, axis=-1, sample_weights=None, where=None):
+    """PyTorch's formula, pair by pair."""
+    x, y = (np.moveaxis(np.asarray(a, float), axis, -1) for a in (logits, labels))
+    pairs = y[..., :, None] * (1 - y[..., None, :]) * np.maximum(0, 1 - x[..., :, None] + x[..., None, :])
+    values = pairs.sum((-2, -1)) / x.shape[-1]
+    return _masked(values, np.ones(values.shape), sample_weights, where)
+
+
+def multiclass_hinge_loss(
+    logits,
+    labels,
+    *,
+    margin=1.0,
+    p=1,
+    variant="weston-watkins",
+    axis=-1,
+    class_weights=None,
+    sample_weights=None,
+    where=None,
+    ignore_index=None,
+):
+    """Weston and Watkins, 1999, eq. 5; Crammer and Singer, 2001, eq. 4."""
+    x = np.moveaxis(np.asarray(logits, float), axis, -1)
+    mine = _soft_labels(labels, x.shape[-1], -1) > 0
+    missed = np.maximum(0, margin + x - np.where(mine, x, 0).sum(-1, keepdims=True)) ** p * ~mine
+    values = missed.sum(-1) / x.shape[-1] if variant == "weston-watkins" else missed.max(-1)
+    weight = (np.ones(x.shape[-1]) if class_weights is None else class_weights) * mine
+    weight = weight.sum(-1) if class_weights is not None else np.ones(values.shape)
+    return _masked(weight * values, weight, sample_weights, _keep(labels, where, ignore_index))
+
+
+def _regions(of_class, x, labels, activation, absent, axis, class_weights, sample_weights, where, ignore_index):
+    """A loss of each class in each example, from its counted pixels alone, and the mean of those classes that count."""
+    x = np.asarray(x, float)
+    classes, axis = x.shape[axis], axis % x.ndim
+    hard = np.issubdtype(np.asarray(labels).dtype, np.integer) and np.ndim(labels) < x.ndim
+    y = _soft_labels(labels, classes, axis) if hard else np.asarray(labels, float)
+    p = {"softmax": lambda: _softmax(x, axis), "sigmoid": lambda: 1 / (1 + np.exp(-x)), "none": lambda: x}[activation]()
+    pixels = p.shape[:axis] + p.shape[axis + 1 :]
+    n = np.ones(pixels) if sample_weights is None else np.broadcast_to(np.asarray(sample_weights, float), pixels)
+    keep = _keep(labels, where, ignore_index)
+    n = np.where(True if keep is None else keep, n, 0.0)
+    p, y = (np.moveaxis(a, axis, -1) for a in (p, y))
+    values, weights = np.zeros(len(n)), np.zeros(len(n))
+    for i in range(len(n)):
+        counted = n[i].ravel() != 0
+        rows = [a[i].reshape(-1, classes)[counted] for a in (p, y)]
+        weight = n[i].ravel()[counted]
+        per_class = np.ones(classes) if class_weights is None else np.broadcast_to(class_weights, classes)
+        losses = [
+            (w, of_class(*(r[:, c] for r in rows), weight))
+            for c, w in enumerate(per_class)
+            if len(weight) and (absent == "count" or rows[1][:, c].any())
+        ]
+        if losses:
+            values[i] = sum(w * loss for w, loss in losses) / sum(w for w, _ in losses)
+            weights[i] = 1
+    return values, weights
+
+
+def tversky_loss(
+    logits,
+    labels,
+    *,
+    alpha=0.5,
+    beta=0.5,
+    gamma=1.0,
+    smooth=1.0,
+    activation="softmax",
+    absent="count",
+    axis=-1,
+    class_weights=None,
+    sample_weights=None,
+    where=None,
+    ignore_index=None,
+):
+    """Salehi et al., MLMI 2017, eq. 3; Abraham and Khan, ISBI 2019, eq. 5."""
+
+    def of_class(p, y, n):
+        hits, alarms, misses = (n * p * y).sum(), (n * p * (1 - y)).sum(), (n * (1 - p) * y).sum()
+        return (1 - (hits + smooth) / (hits + alpha * alarms + beta * misses + smooth)) ** gamma
+
+    return _regions(
+        of_class, logits, labels, activation, absent, axis, class_weights, sample_weights, where, ignore_index
+    )
+
+
+def dice_loss(logits, labels, *, smooth=1.0, **options):
+    """Milletari et al., 3DV 2016, with plain sums: by sizes and overlap."""
+    return _overlap(lambda both, sizes: 1 - (2 * both + smooth) / (sizes + smooth), logits, labels, **options)
+
+
+def jaccard_loss(logits, labels, *, smooth=1.0, **options):
+    """Rahman and Wang, ISVC 2016: intersection over union."""
+    return _overlap(lambda both, sizes: 1 - (both + smooth) / (sizes - both + smooth), logits, labels, **options)
+
+
+def _overlap(of_sums, logits, labels, activation="softmax", absent="count", axis=-1, **options):
+    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
+
+    def of_class(p, y, n):
+        return of_sums((n * p * y).sum(), (n * (p + y)).sum())
+
+    return _regions(of_class, logits, labels, activation, absent, axis, *masks)
+
+
+def _extended(errors, y, n):
+    """Berman et al., CVPR 2018, eq. 8: the errors sorted, times what each adds to the Jaccard loss of those so far."""
+    order = np.argsort(-errors, kind="stable")
+    total, before = 0.0, 0.0
+    for k in range(len(order)):
+        wrong = order[: k + 1]
+        union = (n * y).sum() + (n * (1 - y))[wrong].sum()
+        now = 1 - ((n * y).sum() - (n * y)[wrong].sum()) / union
+        total, before = total + errors[order[k]] * (now - before), now
+    return total
+
+
+def lovasz_softmax(logits, labels, *, activation="softmax", absent="skip", axis=-1, **options):
+    """Berman et al., CVPR 2018, eq. 11."""
+    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
+
+    def of_class(p, y, n):
+        return _extended(np.abs(y - p), y, n)
+
+    return _regions(of_class, logits, labels, activation, absent, axis, *masks)
+
+
+def lovasz_hinge(logits, labels, *, absent="count", axis=-1, **options):
+    """Yu and Blaschko, TPAMI 2020."""
+    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
+
+    def of_class(x, y, n):
+        return _extended(np.maximum(0, 1 - x * (2 * y - 1)), y, n)
+
+    return _regions(of_class, logits, labels, "none", absent, axis, *masks)
+
+
 def reduced(values, weights, reduction):
     """What the named reductions make of per-example values and weights."""
     if reduction == "none":

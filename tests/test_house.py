@@ -15,12 +15,13 @@ PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"_types", "_arithmetic", "_mesh"},
-    {"_values", "_classes"},
+    {"_types", "_mesh"},
+    {"_arithmetic", "_values", "_classes"},
     {"_inputs"},
-    {"_labels", "_log_normalizer", "reductions", "_class_weights", "_linear_inputs"},
-    {"_linear"},
-    {"_softmax", "_sigmoid", "_margins", "_divergence"},
+    {"_labels", "_log_normalizer", "reductions", "_class_weights", "_linear_inputs", "_region_inputs"},
+    {"_linear", "_pixels"},
+    {"_softmax", "_reshaped", "_sigmoid", "_divergence", "_regions", "_lovasz"},
+    {"_margins"},
     {"", "torch._arguments"},
     {"torch._labels"},
     {"torch._reductions"},
@@ -30,7 +31,7 @@ FLOORS = [
     {"torch"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
-DOORS = {"_inputs", "_linear_inputs", "_values", "torch._arguments", "torch._labels"}
+DOORS = {"_inputs", "_linear_inputs", "_region_inputs", "_values", "torch._arguments", "torch._labels"}
 
 MOST_LINES = {"core": 2500, "torch": 1300}
 LONGEST_FILE, LONGEST_BODY = 420, 40

@@ -4,11 +4,11 @@ import operator
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._classes import pick
-from jaxce._margins import hinge, hinge_of_distances, multilabel_hinge, soft_margin
+from jaxce._classes import one_hot, pick
+from jaxce._margins import hinge, hinge_of_distances, multilabel_hinge, only_readable, soft_margin
 from jaxce._sigmoid import surprise_of_log_odds
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
@@ -158,7 +158,7 @@ def multi_margin_loss(
     read = open_row_ids(x, y)
     loss = hinge(x, read.ids, jnp.asarray(margin, x.dtype), check_p(p), axis=1)
     loss = loss if w is None else pick(w, read.ids, 0) * loss
-    return close(_only_readable(loss, x, read.readable).reshape(y.shape), reduction, dtype)
+    return close(only_readable(loss, x, read.readable, 1).reshape(y.shape), reduction, dtype)
 
 
 def multilabel_margin_loss(
@@ -198,7 +198,9 @@ def multilabel_margin_loss(
     x, y, _, dtype = open_rows(input, target)
     read, listed = open_label_sets(x, y, jnp.shape(input))
     readable = None if read.readable is None else jnp.all(read.readable, -1)
-    loss = _only_readable(multilabel_hinge(x, read.ids, listed), x, readable)
+    times_listed = _times_listed(x, read.ids, listed)
+    loss = multilabel_hinge(x, times_listed, (times_listed == 0).astype(x.dtype), 1)
+    loss = only_readable(loss, x, readable, 1)
     return close(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
 
 
@@ -243,9 +245,10 @@ def hinge_embedding_loss(
     return close(hinge_of_distances(x, y, jnp.asarray(margin, x.dtype)), reduction, dtype)
 
 
-def _only_readable(loss: Array, x: Array, readable: Array | None) -> Array:
-    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where its ids cannot be read."""
-    if readable is None:
-        return loss
-    nothing = jnp.sum(jnp.where(readable[:, None], 0, x), -1)
-    return loss + jnp.where(readable, jnp.zeros((), x.dtype), jnp.nan) * nothing
+def _times_listed(x: Array, ids: Array, listed: Array) -> Array:
+    """How often each class of rows ``x`` is among their ids, one column of ids at a time."""
+
+    def add(times: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        return times + (one_hot(column[0], x.shape[1], -1) & column[1][:, None]).astype(x.dtype), None
+
+    return lax.scan(add, lax.stop_gradient(jnp.zeros_like(x)), (ids.T, listed.T))[0]

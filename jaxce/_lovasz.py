@@ -1,0 +1,166 @@
+"""The Jaccard loss extended from sets of wrong pixels to errors that are numbers."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from jaxce._arithmetic import ratio
+from jaxce._pixels import found, over_classes, scores
+from jaxce._region_inputs import open_regions
+from jaxce._types import Activation, OpenedRegions, Reduced, Reduction
+from jaxce.reductions import evaluate
+
+
+def lovasz_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "skip",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Lovasz-Softmax: ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors ``|y - p|`` of each class, mean of classes.
+
+    Errors are sorted, largest first, and each pays for what it adds to the Jaccard loss ``J_i`` of the set of the first
+    i. A convex surrogate of intersection over union, often used to finish a training begun with ``cross_entropy``. It
+    sorts the pixels, so it costs more than the other losses over regions.
+
+    Args:
+        logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
+        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
+            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
+        axis: the class axis of the logits; 1 for channel-first images, None without one.
+        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
+        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
+        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
+        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+
+    Returns:
+        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
+
+    Example:
+        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
+        >>> print(f"{lovasz_softmax(logits, labels):.3f}")
+        0.182
+
+    Source:
+        Berman, Triki and Blaschko, "The Lovasz-Softmax Loss" (CVPR 2018), eq. 8 and 11, algorithm 1.
+    """
+    x = open_regions(
+        logits,
+        labels,
+        axis=axis,
+        batch_axis=batch_axis,
+        activation=activation,
+        absent=absent,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        reduction=reduction,
+    )
+    return evaluate(_lovasz_softmax, x, reduction)
+
+
+def _lovasz_softmax(x: OpenedRegions) -> tuple[Array, Array]:
+    p, y, n = found(x)
+    return over_classes(x, _lovasz_extension(jnp.abs(y - p), y, n), y, n)
+
+
+def lovasz_hinge(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = None,
+    batch_axis: int | None = 0,
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Lovasz hinge: the Jaccard loss of margin errors ``max(0, 1 - x (2 y - 1))``, extended from sets to numbers.
+
+    For binary masks, with ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors as in ``lovasz_softmax``. Scores that win
+    by a margin of 1 cost nothing. An example without foreground costs its largest error, or nothing with
+    ``absent="skip"``.
+
+    Args:
+        logits: scores of the pixels, floating, ``[batch, ...]``.
+        labels: answers from 0 to 1, bool, integer or floating, the shape of the logits; integers must be 0 or 1.
+        axis: the class axis of the logits, where there are several masks; None without one.
+        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
+        absent: masks without a labelled pixel: ``"count"`` or ``"skip"``.
+        class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
+        sample_weights: weight of each pixel, ``[batch, ...]`` without the class axis; size-1 axes broadcast.
+        where: pixels to count, bool, ``[batch, ...]`` without the class axis; size-1 axes broadcast.
+        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+
+    Returns:
+        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, weights that are not numbers, a mask that is not bool.
+        ValueError: shapes that do not fit, integer labels other than 0 and 1, unknown choices.
+
+    Example:
+        >>> logits, labels = jnp.array([[2.0, -1.0, 0.5]]), jnp.array([[1, 0, 1]])
+        >>> print(f"{lovasz_hinge(logits, labels):.3f}")
+        0.250
+
+    Source:
+        Yu and Blaschko, "The Lovasz Hinge: A Novel Convex Surrogate for Submodular Losses" (TPAMI 42, 2020), eq. 17.
+    """
+    x = open_regions(
+        logits,
+        labels,
+        axis=axis,
+        batch_axis=batch_axis,
+        activation="sigmoid",
+        absent=absent,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=None,
+        reduction=reduction,
+    )
+    return evaluate(_lovasz_hinge, x, reduction)
+
+
+def _lovasz_hinge(x: OpenedRegions) -> tuple[Array, Array]:
+    z, y, n = scores(x)
+    errors = jnp.maximum(1 - z * (2 * y - 1), 0)
+    return over_classes(x, _lovasz_extension(errors, y, n), y, n)
+
+
+def _lovasz_extension(errors: Array, y: Array, n: Array) -> Array:
+    """``sum_i e_i (J_i - J_{i-1})``, the errors sorted, for ``[regions, pixels, classes]``; pixels count ``n`` times.
+
+    ``J`` is one minus intersection over union. Its steps are written out: as differences they would round away.
+    """
+    order = jnp.argsort(-lax.stop_gradient(errors), 1)
+    n = jnp.broadcast_to(n, errors.shape)
+    e, inside, outside = (jnp.take_along_axis(a, order, 1) for a in (errors, n * y, n * (1 - y)))
+    everything = jnp.sum(inside, 1, keepdims=True)
+    intersection = everything - jnp.cumsum(inside, 1)
+    union = everything + jnp.cumsum(outside, 1)
+    before = union - outside
+    step = ratio(inside, before, 0) + ratio(outside * intersection, before * union, 0)
+    first = (before == 0) & (union > 0)  # of an absent class: from no error to all the loss there is
+    return jnp.sum(e * jnp.where(first, 1, step), 1)

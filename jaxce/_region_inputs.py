@@ -1,0 +1,72 @@
+"""The door of regions: pixels of exclusive classes, or of a yes-or-no question for each class or alone."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxce._classes import kept_rows
+from jaxce._inputs import (
+    Ranges,
+    answer_array,
+    array,
+    check_choice,
+    hide,
+    one_axis,
+    open_sigmoid,
+    open_softmax,
+    refuse_ignore_index,
+)
+from jaxce._types import OpenedRegions, OpenedSigmoid, OpenedSoftmax, Reduction
+from jaxce._values import require
+
+
+def open_regions(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None,
+    batch_axis: int | None,
+    activation: str,
+    absent: str,
+    class_weights: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    where: ArrayLike | None,
+    ignore_index: int | None,
+    reduction: Reduction,
+    ranges: Ranges | None = None,
+) -> OpenedRegions:
+    """Opens a loss over regions; labels are ids or probabilities where classes exclude each other, else answers."""
+    check_choice("activation", activation, ("softmax", "sigmoid", "none"))
+    check_choice("absent", absent, ("count", "skip"))
+    if axis is None and activation == "softmax":
+        raise ValueError('axis: got None with activation="softmax"; expected the class axis.')
+    name = "probs" if activation == "none" else "logits"
+    shared: dict[str, Any] = {
+        "name": name,
+        "class_weights": class_weights,
+        "sample_weights": sample_weights,
+        "where": where,
+        "reduction": reduction,
+        "ranges": ranges,
+    }
+    pixels: OpenedSoftmax | OpenedSigmoid
+    if axis is None or activation == "sigmoid":
+        refuse_ignore_index(ignore_index, "yes-or-no labels")
+        x, y = array(name, logits), array("labels", labels)
+        if axis is None:
+            answer_array(name, y, x.shape)
+            x, y, axis = jnp.expand_dims(x, -1), jnp.expand_dims(y, -1), -1
+        pixels = open_sigmoid(x, y, axis=axis, rows=True, **shared)
+    else:
+        pixels = open_softmax(logits, labels, axis=axis, ignore_index=ignore_index, **shared)
+    x, axis = pixels.logits, pixels.axis
+    if activation == "none":
+        p = hide(x, kept_rows(pixels.kept, x, axis))
+        pixels = dataclasses.replace(pixels, logits=require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]"))
+    if batch_axis is not None:
+        batch_axis = one_axis("batch_axis", name, x.shape, batch_axis)
+        if batch_axis == axis:
+            raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
+    return OpenedRegions(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)

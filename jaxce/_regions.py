@@ -1,0 +1,246 @@
+"""Losses over regions, for segmentation: how the pixels found of a class overlap with those labelled so."""
+
+import math
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxce._arithmetic import power, ratio
+from jaxce._pixels import found, over_classes
+from jaxce._region_inputs import open_regions
+from jaxce._types import Activation, Hyperparameter, OpenedRegions, Reduced, Reduction
+from jaxce.reductions import evaluate
+
+
+def dice_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Dice loss: ``1 - (2 sum p y + s) / (sum p + sum y + s)`` of each class, mean of classes.
+
+    For segmentation with small foregrounds, alone or beside ``cross_entropy``: a class counts the same however few
+    pixels it has. The sums run over the pixels of one example, or of the batch. ``smooth`` lets a class that is absent
+    still cost what is found of it. With soft labels it is not 0 at ``p = y``.
+
+    Args:
+        logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
+        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
+            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
+        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
+        axis: the class axis of the logits; 1 for channel-first images, None without one.
+        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
+        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
+        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
+        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+
+    Returns:
+        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
+
+    Example:
+        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
+        >>> print(f"{dice_loss(logits, labels):.3f}")
+        0.143
+
+    Source:
+        Milletari, Navab and Ahmadi, "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
+        Segmentation" (3DV 2016), section 3, with plain sums in the divisor.
+    """
+    x = open_regions(
+        logits,
+        labels,
+        axis=axis,
+        batch_axis=batch_axis,
+        activation=activation,
+        absent=absent,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"smooth": (smooth, 0, math.inf)},
+        reduction=reduction,
+    )
+    return evaluate(_tversky_loss, x, reduction, alpha=0.5, beta=0.5, gamma=1.0, smooth=smooth / 2)
+
+
+def tversky_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter = 0.5,
+    beta: Hyperparameter = 0.5,
+    gamma: Hyperparameter = 1.0,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Tversky loss: ``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma`` of each class, mean of classes.
+
+    Dice with a choice between false alarms (``alpha``) and misses (``beta``): 1/2 each is ``dice_loss`` with twice the
+    ``smooth``, 1 each ``jaccard_loss``. ``gamma`` is the focal exponent: above 1 it looks past the classes that are
+    found already.
+
+    Args:
+        logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
+        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
+            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
+        alpha: weight of false positives, at least 0.
+        beta: weight of false negatives, at least 0; 0.7 beside an ``alpha`` of 0.3 finds small regions.
+        gamma: focal exponent, at least 0; the paper's gamma is one over it.
+        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
+        axis: the class axis of the logits; 1 for channel-first images, None without one.
+        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
+        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
+        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
+        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+
+    Returns:
+        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
+
+    Example:
+        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
+        >>> print(f"{tversky_loss(logits, labels):.3f}")
+        0.122
+
+    Source:
+        Salehi, Erdogmus and Gholipour, "Tversky Loss Function for Image Segmentation Using 3D Fully Convolutional Deep
+        Networks" (MLMI 2017), eq. 3, whose alpha weighs false positives.
+        Focal: Abraham and Khan, "A Novel Focal Tversky Loss Function" (ISBI 2019), eq. 5.
+    """
+    x = open_regions(
+        logits,
+        labels,
+        axis=axis,
+        batch_axis=batch_axis,
+        activation=activation,
+        absent=absent,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={
+            "alpha": (alpha, 0, math.inf),
+            "beta": (beta, 0, math.inf),
+            "gamma": (gamma, 0, math.inf),
+            "smooth": (smooth, 0, math.inf),
+        },
+        reduction=reduction,
+    )
+    return evaluate(_tversky_loss, x, reduction, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
+
+
+def _tversky_loss(
+    x: OpenedRegions,
+    alpha: Hyperparameter = 0.0,
+    beta: Hyperparameter = 0.0,
+    gamma: Hyperparameter = 0.0,
+    smooth: Hyperparameter = 0.0,
+) -> tuple[Array, Array]:
+    p, y, n = found(x)
+    alpha, beta, smooth = (jnp.asarray(h, p.dtype) for h in (alpha, beta, smooth))
+    true_pos, false_pos, false_neg = (jnp.sum(n * a, 1) for a in (p * y, p * (1 - y), (1 - p) * y))
+    index = ratio(true_pos + smooth, true_pos + alpha * false_pos + beta * false_neg + smooth, 1)
+    return over_classes(x, power(1 - index, gamma), y, n)
+
+
+def jaccard_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Jaccard loss: one minus intersection over union, ``1 - (TP + s) / (TP + FP + FN + s)``, mean of classes.
+
+    The metric of segmentation, made smooth by probabilities. It ranks as ``dice_loss`` does for one region, and is
+    harder on what is half found. ``lovasz_softmax`` is the closer surrogate.
+
+    Args:
+        logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
+        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
+            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
+        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
+        axis: the class axis of the logits; 1 for channel-first images, None without one.
+        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
+        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
+        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
+        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+
+    Returns:
+        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
+
+    Example:
+        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
+        >>> print(f"{jaccard_loss(logits, labels):.3f}")
+        0.189
+
+    Source:
+        Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation" (ISVC
+        2016), eq. 3 to 5.
+    """
+    x = open_regions(
+        logits,
+        labels,
+        axis=axis,
+        batch_axis=batch_axis,
+        activation=activation,
+        absent=absent,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"smooth": (smooth, 0, math.inf)},
+        reduction=reduction,
+    )
+    return evaluate(_tversky_loss, x, reduction, alpha=1.0, beta=1.0, gamma=1.0, smooth=smooth)

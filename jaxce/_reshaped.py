@@ -1,0 +1,231 @@
+"""Cross-entropy reshaped: losses that are another function ``f`` of the surprise ``s = -log p`` of the right class."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxce._arithmetic import focused, times
+from jaxce._inputs import is_off, open_softmax
+from jaxce._labels import distribution, target, weighed
+from jaxce._log_normalizer import log_probs, surprise_of_logits
+from jaxce._types import Examples, Hyperparameter, Ids, OpenedSoftmax, Reduced, Reduction
+from jaxce.reductions import evaluate
+
+
+def focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Softmax cross-entropy that looks past the easy examples: ``-w_y (1 - p_y)**gamma log p_y``.
+
+    For class imbalance and dense detection, where sure and right answers would outweigh the rest by their number. With
+    probabilities q as labels each class has its own factor, ``-sum_c w_c q_c (1 - p_c)**gamma log p_c``. ``gamma`` 0 is
+    ``cross_entropy``; the weight called alpha in detection is ``class_weights``. Its scores are less sure than they
+    should be, so calibrate before reading them as probabilities. For yes-or-no questions use ``sigmoid_focal_loss``.
+
+    Args:
+        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
+        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
+        gamma: focus, at least 0; 2 is usual, 0 is cross-entropy.
+        axis: the class axis of the logits; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, gamma below 0.
+
+    Example:
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> print(f"{focal_loss(logits, jnp.array([0, 2]), gamma=2.0):.3f}")
+        0.484
+
+    Source:
+        Lin, Goyal, Girshick, He and Dollar, "Focal Loss for Dense Object Detection" (ICCV 2017), eq. 4 and 5.
+    """
+    x = open_softmax(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"gamma": (gamma, 0, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
+        reduction=reduction,
+    )
+    return evaluate(_focal_loss, x, reduction, gamma=gamma, label_smoothing=label_smoothing)
+
+
+def _focal_loss(
+    x: OpenedSoftmax, gamma: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[Examples, Array]:
+    return _reshaped(x, lambda s: focused(s, gamma), label_smoothing)
+
+
+def poly1_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: Hyperparameter = 1.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Softmax cross-entropy with its series in 1 - p begun anew: ``w_y (-log p_y + epsilon (1 - p_y))``.
+
+    Cross-entropy is ``sum_j (1 - p)**j / j``; this changes the leading 1 to ``1 + epsilon``. Above 0 it keeps pushing
+    answers that are right already, below 0 it lets them be. ``epsilon`` 0 is ``cross_entropy``.
+
+    Args:
+        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
+        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
+        epsilon: coefficient, at least -1; 1 to 2 for images, -1 for detection, in the paper.
+        axis: the class axis of the logits; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, epsilon below -1.
+
+    Example:
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> print(f"{poly1_loss(logits, jnp.array([0, 2]), epsilon=1.0):.3f}")
+        1.333
+
+    Source:
+        Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions" (ICLR 2022), eq. 6.
+    """
+    x = open_softmax(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"epsilon": (epsilon, -1, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
+        reduction=reduction,
+    )
+    return evaluate(_poly1_loss, x, reduction, epsilon=epsilon, label_smoothing=label_smoothing)
+
+
+def _poly1_loss(
+    x: OpenedSoftmax, epsilon: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[Examples, Array]:
+    return _reshaped(x, lambda s: s - jnp.asarray(epsilon, s.dtype) * jnp.expm1(-s), label_smoothing)
+
+
+def generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: Hyperparameter = 0.7,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Between cross-entropy and mean absolute error: ``w_y (1 - p_y**q) / q``, for labels that may be wrong.
+
+    No label costs more than ``1 / q``, so wrong ones cannot dominate. ``q`` 0 is ``cross_entropy``, which learns fast
+    and believes every label; ``q`` 1 is ``1 - p_y``, the mean absolute error, which is robust and slow.
+
+    Args:
+        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
+        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
+        q: in [0, 1]; 0.7 in the paper.
+        axis: the class axis of the logits; 1 for channel-first images.
+        class_weights: weight of each class, at least 0, ``[classes]``.
+        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
+        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        ignore_index: the id that means "no label", any integer; only with ids.
+        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        ValueError: shapes that do not fit, ids outside the classes, q outside [0, 1].
+
+    Example:
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> print(f"{generalized_cross_entropy(logits, jnp.array([0, 2]), q=0.7):.3f}")
+        0.553
+
+    Source:
+        Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels" (NeurIPS
+        2018), eq. 6.
+    """
+    x = open_softmax(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        ignore_index=ignore_index,
+        ranges={"q": (q, 0, 1), "label_smoothing": (label_smoothing, 0, 1)},
+        reduction=reduction,
+    )
+    return evaluate(_generalized_cross_entropy, x, reduction, q=q, label_smoothing=label_smoothing)
+
+
+def _generalized_cross_entropy(
+    x: OpenedSoftmax, q: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[Examples, Array]:
+    return _reshaped(x, lambda s: _box_cox(s, q), label_smoothing)
+
+
+def _box_cox(s: Array, q: Hyperparameter) -> Array:
+    """``(1 - exp(-q s)) / q``, which is ``s`` in the limit of ``q`` at 0."""
+    q = jnp.asarray(q, s.dtype)
+    limit = q == 0
+    q = jnp.where(limit, 1, q)
+    return jnp.where(limit, s, -jnp.expm1(-q * s) / q)
+
+
+def _reshaped(x: OpenedSoftmax, f: Callable[[Array], Array], label_smoothing: Hyperparameter) -> tuple[Examples, Array]:
+    """``sum_c w_c q_c f(s_c)``; for ids without smoothing of one number per example."""
+    if isinstance(x.labels, Ids) and is_off(label_smoothing):
+        alone, _ = target(dataclasses.replace(x, class_weights=None))
+        weight = target(x)[1]
+        return times(weight, f(surprise_of_logits(x.logits, alone)[0])), weight
+    return weighed(x, times(distribution(x, label_smoothing), f(-log_probs(x))))
