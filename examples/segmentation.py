@@ -5,12 +5,16 @@
 Each canvas holds scikit-learn's digits on an empty background. A pixel's class is the digit whose ink covers it, or the
 background. Faint ink and the pixels beside it are neither: they carry the id 255, which ``ignore_index`` leaves out of
 the loss. Nine in ten of the others are background, so class weights make the digits count as much. A small U-Net learns
-from logits ``[batch, height, width, classes]``. At the end the same loss is spelled in two more ways, channel first and
-as the loss of one pixel under ``jax.vmap``, and a picture shows what the network sees.
+from logits ``[batch, height, width, classes]``, once by cross-entropy alone and once by cross-entropy and Dice, which
+judges the regions and not the pixels. A table shows what that changes: the soft overlap rises, the intersection over
+union of digits that are found already moves a little either way. At the end the cross-entropy is spelled in two more
+ways, channel first and as the loss of one pixel under ``jax.vmap``, and a picture shows what the network sees.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +49,9 @@ COLORS = {
     "background": "#ffffff",
     "ignored": "#dcdcdc",
 }
+
+
+Loss: TypeAlias = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class UNet(nnx.Module):
@@ -112,12 +119,43 @@ def pixel_by_pixel(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> 
     return jax.tree.map(jnp.sum, totals).mean()
 
 
-@nnx.jit
-def train_step(
-    model: UNet, optimizer: nnx.Optimizer[UNet], images: jax.Array, labels: jax.Array, weights: jax.Array
-) -> None:
-    """One step of the optimizer on one batch."""
-    optimizer.update(model, nnx.grad(lambda model: whole(model(images), labels, weights))(model))
+def with_dice(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Cross-entropy of the pixels and Dice of the regions; a digit that a canvas lacks has no region to find."""
+    dice = jaxce.dice_loss(logits, labels, ignore_index=IGNORED, absent="skip")
+    return whole(logits, labels, weights) + dice
+
+
+def trained(loss: Loss, args: argparse.Namespace, digits: np.ndarray, ids: np.ndarray, name: str) -> UNet:
+    """A network that learned by one of the losses; the seed gives all the same start and the same canvases."""
+    rng = np.random.default_rng(args.seed)
+    _, sampled_labels = scatter(rng, digits, ids, canvases=64)
+    weights = jaxce.balanced_class_weights(sampled_labels, CLASSES, ignore_index=IGNORED)
+    model = UNet(nnx.Rngs(args.seed))
+    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(3e-3, args.steps)), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model: UNet, optimizer: nnx.Optimizer[UNet], images: jax.Array, labels: jax.Array) -> None:
+        optimizer.update(model, nnx.grad(lambda model: loss(model(images), labels, weights))(model))
+
+    for _ in tqdm(range(args.steps), desc=name):
+        step(model, optimizer, *scatter(rng, digits, ids, canvases=8))
+    return model
+
+
+def print_scores(logits: dict[str, jax.Array], labels: jax.Array) -> None:
+    """Intersection over union of each class, and what Dice makes of the whole, one column for each training."""
+    scored = np.asarray(labels != IGNORED)
+    columns = []
+    for scores in logits.values():
+        predicted = np.asarray(jnp.argmax(scores, axis=-1))[scored]
+        ious = jaccard_score(np.asarray(labels)[scored], predicted, labels=range(CLASSES), average=None)
+        dice = jaxce.dice_loss(scores, labels, ignore_index=IGNORED, absent="skip")
+        columns.append([*ious, np.mean(ious), 1 - float(dice)])
+    print("\nintersection over union, of networks trained with")
+    print(f"{'class':<16}" + "".join(f"{name:>24}" for name in logits) + f"{'change':>10}")
+    names = [*range(10), "background", "mean", "mean soft Dice"]
+    for name, *row in zip(names, *columns, strict=True):
+        print(f"{name!s:<16}" + "".join(f"{score:>24.3f}" for score in row) + f"{row[-1] - row[0]:>+10.3f}")
 
 
 def save_picture(path: Path, images: jax.Array, labels: jax.Array, predicted: jax.Array) -> None:
@@ -141,7 +179,7 @@ def save_picture(path: Path, images: jax.Array, labels: jax.Array, predicted: ja
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=800, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=500, help="training steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of data, network and batches (default: %(default)s)")
     parser.add_argument("--out", type=Path, default="segmentation.png", help="the picture (default: %(default)s)")
     args = parser.parse_args()
@@ -150,24 +188,16 @@ def main() -> None:
     train_digits, test_digits, train_ids, test_ids = train_test_split(
         digits.images / 16, digits.target, test_size=1 / 3, stratify=digits.target, random_state=args.seed
     )
-    rng = np.random.default_rng(args.seed)
-    _, sampled_labels = scatter(rng, train_digits, train_ids, canvases=64)
-    weights = jaxce.balanced_class_weights(sampled_labels, CLASSES, ignore_index=IGNORED)
+    losses: dict[str, Loss] = {"cross-entropy": whole, "cross-entropy + Dice": with_dice}
+    models = {name: trained(loss, args, train_digits, train_ids, name) for name, loss in losses.items()}
 
-    model = UNet(nnx.Rngs(args.seed))
-    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(3e-3, args.steps)), wrt=nnx.Param)
-    for _ in tqdm(range(args.steps), desc="training"):
-        train_step(model, optimizer, *scatter(rng, train_digits, train_ids, canvases=8), weights)
+    images, labels = scatter(np.random.default_rng(args.seed + 1), test_digits, test_ids, canvases=100)
+    outputs = {name: model(images) for name, model in models.items()}
+    print_scores(outputs, labels)
 
-    images, labels = scatter(rng, test_digits, test_ids, canvases=100)
-    logits = model(images)
+    logits = outputs["cross-entropy + Dice"]
     predicted = jnp.argmax(logits, axis=-1)
-    scored = np.asarray(labels != IGNORED)
-    ious = jaccard_score(np.asarray(labels)[scored], np.asarray(predicted)[scored], labels=range(CLASSES), average=None)
-    print(f"\n{'class':<12}{'intersection over union':>25}")
-    for name, iou in zip([*range(10), "background", "mean"], [*ious, np.mean(ious)], strict=True):
-        print(f"{name!s:<12}{iou:>25.3f}")
-
+    weights = jaxce.balanced_class_weights(labels, CLASSES, ignore_index=IGNORED)
     loss, gradient = jax.value_and_grad(whole)(logits, labels, weights)
     print(f"\n{'spelling of the loss':<24}{'value':>12}{'differs by':>14}{'gradient, relative':>22}")
     for spelling in (whole, channel_first, pixel_by_pixel):

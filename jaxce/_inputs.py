@@ -267,10 +267,10 @@ def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids
     y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
     where_from = f"{name} of shape {shape} with the class axis {axis}"
-    if only_ids and jnp.issubdtype(y.dtype, jnp.floating):
+    if only_ids and not jnp.issubdtype(y.dtype, jnp.integer):
+        fix = f"One-hot rows become ids with jnp.argmax(labels, {axis})."
         raise TypeError(
-            f"labels: got {y.dtype} of shape {y.shape}; expected class ids of an integer dtype."
-            f" One-hot rows become ids with jnp.argmax(labels, {axis})."
+            f"labels: got {y.dtype} of shape {y.shape} for {where_from}; expected class ids of an integer dtype. {fix}"
         )
     if jnp.issubdtype(y.dtype, jnp.floating):
         if y.shape == examples and y.shape != shape:
@@ -319,10 +319,10 @@ def answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     return y
 
 
-def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities") -> None:
+def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities as labels") -> None:
     if ignore_index is not None:
         raise ValueError(
-            f"ignore_index: got {ignore_index} with {what} as labels; expected None, as only class ids can be"
+            f"ignore_index: got {ignore_index} with {what}; expected None, as only class ids can be"
             " ignored. Mask examples with where=."
         )
 

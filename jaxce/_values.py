@@ -99,7 +99,8 @@ def read_answers(labels: Array, dtype: DTypeLike, no: int = 0) -> Float[Array, "
     binary = (labels == no) | (labels == 1)
 
     def describe(value: Any, position: Shape) -> str:
-        return f"labels: got {value} at position {position}; integer labels must be {no} or 1."
+        fix = " Labels of 0 and 1 become signs with 2 * labels - 1." if no else ""
+        return f"labels: got {value} at position {position}; integer labels must be {no} or 1.{fix}"
 
     unsure = _unless_certain(binary, labels, describe)
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)

@@ -120,6 +120,32 @@ MISTAKES = {
     "counting an id outside": lambda: balanced(np.array([0, 3]), 3),
     "unknown scheme": lambda: balanced(Y, 3, scheme="cubic"),
     "beta above 1": lambda: balanced(Y, 3, scheme="effective", beta=1.5),
+    "gamma below 0": lambda: jaxce.focal_loss(X, Y, gamma=-1.0),
+    "gamma for each class": lambda: jaxce.focal_loss(X, Y, gamma=np.ones(3)),
+    "q above 1": lambda: jaxce.generalized_cross_entropy(X, Y, q=1.5),
+    "epsilon below -1": lambda: jaxce.poly1_loss(X, Y, epsilon=-2.0),
+    "alpha above 1": lambda: jaxce.sigmoid_focal_loss(X, X, alpha=2.0),
+    "clip above 1": lambda: jaxce.asymmetric_loss(X, X, clip=5),
+    "entropy of integers": lambda: jaxce.entropy(Y),
+    "hinge of probabilities": lambda: jaxce.multiclass_hinge_loss(X, X),
+    "hinge of booleans": lambda: jaxce.multiclass_hinge_loss(X, Y == 0),
+    "hinge of an unknown variant": lambda: jaxce.multiclass_hinge_loss(X, Y, variant="vapnik"),
+    "hinge to the power 0": lambda: jaxce.multiclass_hinge_loss(X, Y, p=0),
+    "multi-label margin of lists of ids": lambda: jaxce.multilabel_margin_loss(X, np.array([[2, -1, 0], [0, 1, -1]])),
+    "multi-label labels that are ids": lambda: jaxce.multilabel_soft_margin_loss(X, Y),
+    "multi-label mask for each class": lambda: jaxce.multilabel_margin_loss(X, X, where=X == 0),
+    "signs of 0": lambda: jaxce.soft_margin_loss(X, np.eye(3, dtype=np.int32)[:2]),
+    "region labels of channel-first images": lambda: jaxce.dice_loss(IMAGE, PIXELS),
+    "region of an unknown activation": lambda: jaxce.dice_loss(IMAGE, PIXELS, axis=1, activation="tanh"),
+    "region of an unknown rule for the absent": lambda: jaxce.lovasz_hinge(X, Y, absent="present"),
+    "region without a class axis": lambda: jaxce.dice_loss(IMAGE, PIXELS, axis=None),
+    "region of a binary mask as ids": lambda: jaxce.dice_loss(X, Y, activation="sigmoid"),
+    "region of probabilities that are logits": lambda: jaxce.jaccard_loss(X - 1, Y, activation="none"),
+    "region with ignored answers": lambda: jaxce.dice_loss(X, X, activation="sigmoid", ignore_index=255),
+    "batch axis that is the class axis": lambda: jaxce.dice_loss(X, Y, batch_axis=1),
+    "batch axis outside": lambda: jaxce.dice_loss(X, Y, batch_axis=2),
+    "batch axis of a single example": lambda: jaxce.dice_loss(X[0], 0),
+    "smooth below 0": lambda: jaxce.tversky_loss(X, Y, smooth=-1),
 }
 
 ANNOTATED_AWAY = {
@@ -135,6 +161,10 @@ ANNOTATED_AWAY = {
     "specs of one array",
     "unknown scheme",
     "unknown reduction",
+    "hinge of an unknown variant",
+    "region of an unknown activation",
+    "region of an unknown rule for the absent",
+    "gamma for each class",
 }
 """Mistakes that the run-time annotation checks of the second pass report before the library can."""
 

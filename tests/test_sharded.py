@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import CASES, cast, draw
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -228,6 +229,19 @@ def test_every_loss_of_a_sharded_batch(loss, labels, kind):
         for function in spellings:
             got = jax.jit(jax.value_and_grad(function))(x, y)
             chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-6)
+
+
+@each_kind
+@pytest.mark.parametrize("case", [c for c in CASES if c.any_axis], ids=lambda c: c.name)
+def test_every_row_of_a_sharded_batch(case, kind):
+    sample = draw(case, case.label_kinds[-1], case.allowed(case.label_kinds[-1]), shape=(8, 3, 4))
+    x, y = cast(sample.x, jnp.float32), jnp.asarray(cast(sample.labels, jnp.float32))
+    loss = jax.value_and_grad(lambda x, y: sample.call(x=x, labels=y))
+    want = jax.jit(loss)(x, y)
+    mesh = mesh_of(kind)
+    with jax.set_mesh(mesh):
+        got = jax.jit(loss)(*(jax.device_put(a, NamedSharding(mesh, P("data"))) for a in (x, y)))
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.skipif(not MAPS_OVER_EXPLICIT_AXES, reason="JAX itself maps no select over an explicitly sharded axis")
