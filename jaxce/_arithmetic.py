@@ -34,10 +34,12 @@ def power(base: Array, exponent: Hyperparameter) -> Array:
     return raised
 
 
-def ratio(part: Array, whole: Array, empty: float) -> Array:
+def ratio(part: Array, whole: Array, empty: Hyperparameter) -> Array:
     """``part / whole``, and ``empty`` with slope 0 where the whole is 0."""
     nothing = whole == 0
-    return jnp.where(nothing, empty, part / jnp.where(nothing, 1, whole))
+    quotient = part / jnp.where(nothing, 1, whole)
+    shown: Array = jnp.where(nothing, jnp.asarray(empty, quotient.dtype), quotient)
+    return shown
 
 
 def focused(surprise: Array, gamma: Hyperparameter) -> Array:

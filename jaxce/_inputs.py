@@ -132,7 +132,7 @@ def open_sigmoid(
         logits=hide(x, shown, filler),
         axis=axis,
         kept=kept,
-        labels=read_answers(hide(on_device(y), shown, 1), dtype, no),
+        labels=read_answers(hide(on_device(y), shown, 1.0), dtype, no),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),

@@ -102,8 +102,8 @@ def _of_ids(x: OpenedSoftmax, loss: Callable[[Array, Array, int], Examples]) -> 
     """A loss of ids, weighted; NaN where they cannot be read."""
     y = cast(Ids, x.labels)
     z = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
-    weight = target(x)[1]
-    return times(weight, only_readable(loss(z, y.ids, x.axis), z, y.readable, x.axis)), weight
+    weight, readable = target(x)[1], _numbers(z, x.axis) if y.readable is None else y.readable & _numbers(z, x.axis)
+    return times(weight, only_readable(loss(z, y.ids, x.axis), z, readable, x.axis)), weight
 
 
 def multilabel_margin_loss(
@@ -158,7 +158,8 @@ def multilabel_margin_loss(
 
 
 def _multilabel_margin_loss(x: OpenedSigmoid) -> tuple[Examples, float]:
-    return multilabel_hinge(x.logits.astype(x.labels.dtype), x.labels, 1 - x.labels, x.axis), 1.0
+    z, y = x.logits.astype(x.labels.dtype), x.labels
+    return only_readable(multilabel_hinge(z, y, 1 - y, x.axis), z, _numbers(z + y, x.axis), x.axis), 1.0
 
 
 def multilabel_soft_margin_loss(
@@ -311,12 +312,17 @@ def hinge_of_distances(x: Array, y: Array, margin: Array) -> Array:
 
 
 def _positive(gap: Array) -> Array:
-    """``max(0, gap)`` with slope 0 at 0, where a maximum would share it."""
+    """``max(0, gap)`` with slope 0 at 0, where a maximum would share it; like PyTorch's, it passes over NaN."""
     return jnp.where(gap > 0, gap, jnp.zeros((), gap.dtype))
 
 
+def _numbers(x: Array, axis: int) -> Array:
+    """Where no score of a row is NaN."""
+    return ~jnp.any(jnp.isnan(x), axis)
+
+
 def only_readable(loss: Examples, x: Array, readable: Array | None, axis: int) -> Examples:
-    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where its ids cannot be read."""
+    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where it cannot be read."""
     if readable is None:
         return loss
     nothing = jnp.sum(jnp.where(beside(readable, axis), 0, x), axis)

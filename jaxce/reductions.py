@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import times
+from jaxce._arithmetic import ratio, times
 from jaxce._inputs import hide, is_off, open_values
 from jaxce._types import AxisName, Examples, Hyperparameter, Leaf, Reduced, Reduction
 
@@ -57,10 +57,7 @@ class Total:
 
     def mean(self, empty: Hyperparameter = 0.0) -> Array:
         """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
-        nothing = self.weight == 0
-        mean = self.loss / jnp.where(nothing, 1, self.weight)
-        shown: Array = jnp.where(nothing, jnp.asarray(empty, mean.dtype), mean)
-        return shown
+        return ratio(self.loss, self.weight, empty)
 
 
 @dataclasses.dataclass(frozen=True)

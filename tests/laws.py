@@ -390,6 +390,16 @@ def test_what_is_masked_may_be_nan_under_debug_nans(case, kind):
 
 
 @rows
+def test_nan_that_is_not_masked_is_told(case, kind):
+    sample = draw(case, kind, shape=(4, 5))
+    for name in {"x", "labels"} & set(sample.moving) - ({"labels"} if case.name == "entropy" else set()):
+        value = np.array(sample.moving[name])
+        value[2] = np.nan
+        told = jax.jit(lambda v, n=name: sample.call(**{n: v}, reduction="none"))(cast(value, jnp.float32))
+        np.testing.assert_array_equal(np.isnan(told).reshape(4, -1).any(-1), np.arange(4) == 2, err_msg=name)
+
+
+@rows
 def test_masked_is_removed(case, kind):
     sample = draw(case, kind, ("class_weights", "where"), shape=(12, 5))
     keep = sample.options["where"] if case.family != "element" else np.arange(12) % 3 != 1
