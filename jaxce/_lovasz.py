@@ -30,8 +30,8 @@ def lovasz_softmax(
     """Lovasz-Softmax: ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors ``|y - p|`` of each class, mean of classes.
 
     Errors are sorted, largest first, and each pays for what it adds to the Jaccard loss ``J_i`` of the set of the first
-    i. A convex surrogate of intersection over union, often used to finish a training begun with ``cross_entropy``. It
-    sorts the pixels, so it costs more than the other losses over regions.
+    i. For hard predictions it is one minus intersection over union, and between them it is convex in the errors; often
+    used to finish a training begun with ``cross_entropy``. It sorts the pixels, which costs more than Dice does.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.

@@ -105,7 +105,7 @@ def tversky_loss(
 
     Dice with a choice between false alarms (``alpha``) and misses (``beta``): 1/2 each is ``dice_loss`` with twice the
     ``smooth``, 1 each ``jaccard_loss``. ``gamma`` is the focal exponent: above 1 it looks past the classes that are
-    found already.
+    found already, below 1 it pulls harder on them.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.

@@ -33,8 +33,8 @@ def focal_loss(
 
     For class imbalance and dense detection, where sure and right answers would outweigh the rest by their number. With
     probabilities q as labels each class has its own factor, ``-sum_c w_c q_c (1 - p_c)**gamma log p_c``. ``gamma`` 0 is
-    ``cross_entropy``; the weight called alpha in detection is ``class_weights``. Its scores are less sure than they
-    should be, so calibrate before reading them as probabilities. For yes-or-no questions use ``sigmoid_focal_loss``.
+    ``cross_entropy``; the weight called alpha in detection is ``class_weights``. It is no proper score, so calibrate
+    before reading the softmax as probabilities. For yes-or-no questions use ``sigmoid_focal_loss``.
 
     Args:
         logits: unnormalized log-probabilities, floating, ``[..., classes]``.

@@ -179,7 +179,7 @@ def asymmetric_loss(
 
     For many labels of which few hold: ``m = max(p - clip, 0)`` leaves out the negatives that are sure already, and
     ``gamma_neg`` above ``gamma_pos`` shrinks the others faster than the positives. With both 0 and no ``clip`` it is
-    ``sigmoid_binary_cross_entropy``. The defaults are those of the authors' code.
+    ``sigmoid_binary_cross_entropy``. The three defaults are those of the authors' code, which sums.
 
     Args:
         logits: log-odds, floating, ``[...]``.

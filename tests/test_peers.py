@@ -5,8 +5,9 @@ segmentation_models, kornia, the authors of a paper) are their formulas, written
 peers have masks: what ours leaves out is NaN to it, and is not given to the peer at all.
 """
 
+import importlib
 import importlib.util
-from functools import partial
+from functools import partial, wraps
 from types import SimpleNamespace
 
 import jax
@@ -31,20 +32,16 @@ needs_sklearn = pytest.mark.skipif(not importlib.util.find_spec("sklearn"), reas
 needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 
 
-def torch(name=""):
+def torch():
     """Imported by the tests that need it."""
-    return importlib.import_module(f"torch{name}")
-
-
-def F():
-    return torch(".nn.functional")
+    return importlib.import_module("torch")
 
 
 def draw(shape, seed):
     """Logits, their classes along axis 1, and labels of every kind; the last class is absent from the first example."""
     rng, (n, classes, *pixels) = np.random.default_rng(seed), shape
     x, ids, kept = 2.5 * rng.normal(size=shape), rng.integers(0, classes, (n, *pixels)), rng.random((n, *pixels)) < 0.7
-    ids[0], kept[0], kept[1:2, ..., :1] = ids[0] % (classes - 1), True, False
+    ids[0], kept.flat[0], kept.flat[1] = ids[0] % (classes - 1), True, False
     probs = np.moveaxis(rng.dirichlet(np.ones(classes), ids.shape), -1, 1)
     sparse = np.where(probs < probs.max(1, keepdims=True) / 3, 0, probs)
     hard, kept_elements = rng.integers(0, 2, shape).astype(float), rng.random(shape) < 0.6
@@ -124,36 +121,34 @@ def of(labels, x="x", **options):
 
 
 def over(labels, x="x", **options):
-    """A pair for every image, or for the batch; theirs is of one region, ``[classes, pixels]``, of kept pixels alone."""
+    """A pair for every image, or for the batch; theirs is of one region ``[classes, pixels]``, of kept pixels alone."""
     masked = {"ignore_index": 255} if labels == "ignored" else {"where": MASK[x]}
 
     def peer(theirs, a):
         z, y = getattr(a, x), getattr(a, "one_hot" if labels in ("ids", "ignored") else labels)
         kept = getattr(a, MASK[x]) if MASK[x] else a.kept | True
+        of_region = partial(theirs, **named(a, options))
         if options.get("batch_axis", 0) is None:
-            return theirs(z.movedim(1, 0)[:, kept], y.movedim(1, 0)[:, kept], **options)
-        return torch().stack([theirs(z_i[:, k], y_i[:, k], **options) for z_i, y_i, k in zip(z, y, kept, strict=True)])
+            return of_region(z.movedim(1, 0)[:, kept], y.movedim(1, 0)[:, kept])
+        return torch().stack([of_region(z_i[:, k], y_i[:, k]) for z_i, y_i, k in zip(z, y, kept, strict=True)])
 
     shared = {"axis": 1, "reduction": "none"} | masked | options
     return lambda loss, theirs: (ours(loss, labels, x, **shared), partial(peer, theirs))
 
 
-ROWS = []
+PEERS = []
 
 
-def beside(loss, *kinds, where=in_torch, draw=rows, along=ALONG):
-    """What is decorated is the peer of a loss, and is asked each kind of question."""
+def beside(loss, *kinds, where=in_torch, draw=rows, along=ALONG, marks=needs_torch):
+    """What is decorated is a peer of the loss; each kind of question is asked of both."""
 
     def note(theirs):
         pairs = [kind(loss, theirs) for kind in kinds]
-        marks, name = needs_torch if where is in_torch else (), f"{loss.__name__}-{theirs.__name__}"
-        ROWS.append(pytest.param(where, draw, along, pairs, id=name, marks=marks))
+        who = "optax" if where is in_optax else theirs.__name__
+        PEERS.append(pytest.param(where, draw, along, pairs, id=f"{loss.__name__}-{who}", marks=marks))
         return theirs
 
     return note
-
-
-in_optax_beside = partial(beside, where=in_optax)
 
 
 @beside(jaxce.focal_loss, of("ids"), of("ids", gamma=0.5), of("probs", gamma=3.0), of("ids", "holes"))
@@ -162,11 +157,6 @@ def keras_and_kornia(x, q, gamma=2.0, class_weights=1.0):
     """A factor for each class, and their alpha."""
     p = x.softmax(-1)
     return -(class_weights * q * (1 - p) ** gamma * p.log()).sum(-1)
-
-
-@beside(jaxce.poly1_loss, of("ids", epsilon=2.0), of("probs", epsilon=1.0), of("probs", epsilon=-1.0), where=in_optax)
-def optax_poly(x, q, epsilon):
-    return optax.losses.poly_loss_cross_entropy(x, q, epsilon=epsilon)
 
 
 @beside(jaxce.generalized_cross_entropy, of("ids"), of("probs", q=0.3), of("ids", "holes"))
@@ -182,32 +172,28 @@ def half_of_the_absolute_error(x, y, q):
 @beside(jaxce.generalized_cross_entropy, of("ids", q=1e-7), of("probs", q=1e-7))
 def cross_entropy(x, y, q):
     """Which is ``q s**2 / 2`` above for a surprise s, here below 20: a relative 1e-6, and twice that in the slope."""
-    return F().cross_entropy(x, y, reduction="none")
+    return torch().nn.functional.cross_entropy(x, y, reduction="none")
 
 
-KINDS = [of(kind, reduction="none") for kind in ("ids", "probs", "sparse")]
+KINDS = [of("ids"), of("probs"), of("sparse"), of("probs", "holes")]
+"""PyTorch has no slope along labels of 0, so the sparse ones stay where they are."""
 
 
-@beside(jaxce.kl_divergence, *KINDS, of("probs", reduction="mean"), of("probs", "holes"))
-def pytorch_by_example(x, q, reduction="batchmean"):
-    """PyTorch has no slope along labels of 0, so the sparse ones stay where they are."""
-    return F().kl_div(x.log_softmax(-1), q, reduction=reduction.replace("mean", "batchmean")).sum(-1)
+@beside(jaxce.kl_divergence, *KINDS, of("probs", reduction="mean"))
+def kl_div(x, q, reduction="none"):
+    terms = torch().nn.functional.kl_div(x.log_softmax(-1), q, reduction=reduction.replace("mean", "batchmean"))
+    return terms.sum(-1) if reduction == "none" else terms
 
 
-@beside(jaxce.kl_divergence, *KINDS, where=in_optax)
-def optax_kl(x, q, reduction):
-    return optax.losses.kl_divergence(jax.nn.log_softmax(x), q)
-
-
-@beside(jaxce.js_divergence, *KINDS, of("probs", "holes"))
-def two_of_kl_div(x, q, reduction="none"):
+@beside(jaxce.js_divergence, *KINDS)
+def two_of_kl_div(x, q):
     p = x.softmax(-1)
-    return sum(F().kl_div(((p + q) / 2).log(), side, reduction=reduction).sum(-1) for side in (p, q)) / 2
+    return sum(torch().nn.functional.kl_div(((p + q) / 2).log(), side, reduction="none").sum(-1) for side in (p, q)) / 2
 
 
 @beside(jaxce.brier_loss, of("ids"), of("probs"), of("ids", "holes"))
 def mse_loss(x, q):
-    return F().mse_loss(x.softmax(-1), q, reduction="none").sum(-1)
+    return torch().nn.functional.mse_loss(x.softmax(-1), q, reduction="none").sum(-1)
 
 
 def entropy(x, labels, **options):
@@ -216,83 +202,232 @@ def entropy(x, labels, **options):
 
 @beside(entropy, of("ids"), of("ids", "holes"))
 def categorical(x, y):
-    return torch(".distributions").Categorical(logits=x).entropy()
+    return torch().distributions.Categorical(logits=x).entropy()
 
 
-VISION = [of("hard"), of("hard", alpha=None), of("answers", alpha=0.7, gamma=1.5), of("answers", "gaps")]
+FOCAL = [of("hard", alpha=0.25), of("hard", alpha=None), of("answers", alpha=0.7, gamma=1.5)]
 
 
-@beside(jaxce.sigmoid_focal_loss, *VISION, along=(*ALONG, "hard"))
+@beside(jaxce.sigmoid_focal_loss, *FOCAL, of("hard"), of("answers", "gaps"), along=(*ALONG, "hard"))
 def torchvision(x, y, alpha=0.25, gamma=2.0):
     p = x.sigmoid()
     right = p * y + (1 - p) * (1 - y)
     balance = 1 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
-    return balance * (1 - right) ** gamma * F().binary_cross_entropy_with_logits(x, y, reduction="none")
-
-
-@beside(jaxce.sigmoid_focal_loss, *VISION[:3], where=in_optax)
-def optax_focal(x, y, alpha=0.25, gamma=2.0):
-    """Its slope along hard labels passes through a derivative of JAX that is wrong at 0, and is not compared."""
-    return optax.losses.sigmoid_focal_loss(x, y, alpha=alpha, gamma=gamma)
+    return (
+        balance * (1 - right) ** gamma * torch().nn.functional.binary_cross_entropy_with_logits(x, y, reduction="none")
+    )
 
 
 @beside(jaxce.asymmetric_loss, of("hard"), of("hard", gamma_pos=0.0, clip=0.2), of("hard", "gaps"))
 @beside(jaxce.asymmetric_loss, of("hard", gamma_pos=2.0, gamma_neg=1.0, clip=0.0))
 def authors_and_timm(x, y, gamma_pos=1.0, gamma_neg=4.0, clip=0.05):
-    """Between labels of 0 and 1 it mixes the exponents, not the terms, so that no slope along them is compared."""
+    """Between labels of 0 and 1 theirs mixes the exponents, not the terms, so no slope along them is compared."""
     p = x.sigmoid()
     right = p * y + (1 - p + clip).clamp(max=1) * (1 - y)
     return -((1 - right) ** (gamma_pos * y + gamma_neg * (1 - y))) * right.log()
 
 
 @beside(jaxce.multiclass_hinge_loss, of("ids"), of("ids", p=2, margin=0.5), of("ids", "holes"))
-@beside(jaxce.multiclass_hinge_loss, of("ids", p=2, class_weights="weights", reduction="sum"))
+@beside(jaxce.multiclass_hinge_loss, *(of("ids", p=p, class_weights="weights", reduction="sum") for p in (1, 2)))
 def multi_margin_loss(x, y, class_weights=None, reduction="none", **options):
-    return F().multi_margin_loss(x, y.argmax(1), weight=class_weights, reduction=reduction, **options)
-
-
-@beside(jaxce.multiclass_hinge_loss, of("ids", variant="crammer-singer"), where=in_optax)
-def optax_hinge(x, y, variant):
-    return optax.losses.multiclass_hinge_loss(x, y.argmax(1))
+    return torch().nn.functional.multi_margin_loss(x, y.argmax(1), weight=class_weights, reduction=reduction, **options)
 
 
 @beside(jaxce.multilabel_margin_loss, of("hard"), of("hard", "holes"))
 def multilabel_margin_loss(x, y):
     """PyTorch's labels are ids, and -1 behind the last of them."""
     ids = y.argsort(descending=True, stable=True)
-    return F().multilabel_margin_loss(x, ids.where(y.gather(1, ids) > 0, -1), reduction="none")
+    return torch().nn.functional.multilabel_margin_loss(x, ids.where(y.gather(1, ids) > 0, -1), reduction="none")
 
 
 @beside(jaxce.multilabel_soft_margin_loss, of("hard"), of("answers", "holes"), along=(*ALONG, "hard"))
 @beside(jaxce.multilabel_soft_margin_loss, of("answers", class_weights="weights"), along=(*ALONG, "weights"))
 def multilabel_soft_margin_loss(x, y, class_weights=None):
-    return F().multilabel_soft_margin_loss(x, y, class_weights, reduction="none")
+    return torch().nn.functional.multilabel_soft_margin_loss(x, y, class_weights, reduction="none")
 
 
 @beside(jaxce.soft_margin_loss, of("signs"), of("signs", "gaps"))
 def soft_margin_loss(x, y):
-    return F().soft_margin_loss(x, y, reduction="none")
+    return torch().nn.functional.soft_margin_loss(x, y, reduction="none")
 
 
-@beside(jaxce.soft_margin_loss, of("signs"), along=("x", "signs"))
-def softplus(x, y):
-    """Along the labels PyTorch's own has no slope."""
-    return F().softplus(-y * x)
+# Which has no slope along the labels, but its softplus has.
+beside(jaxce.soft_margin_loss, of("signs"), along=("x", "signs"))(lambda x, y: torch().nn.functional.softplus(-y * x))
+beside_optax = partial(beside, where=in_optax, marks=())
+beside_optax(jaxce.poly1_loss, *(of(kind, epsilon=e) for kind, e in (("ids", 2.0), ("probs", 1.0), ("probs", -1.0))))(
+    optax.losses.poly_loss_cross_entropy
+)
+beside_optax(jaxce.kl_divergence, *KINDS[:3])(lambda x, q: optax.losses.kl_divergence(jax.nn.log_softmax(x), q))
+# Along hard labels nothing is compared: there optax's slope passes through a derivative of JAX that is wrong at 0.
+beside_optax(jaxce.sigmoid_focal_loss, *FOCAL)(optax.losses.sigmoid_focal_loss)
+beside_optax(jaxce.multiclass_hinge_loss, of("ids", variant="crammer-singer"))(
+    lambda x, y, variant: optax.losses.multiclass_hinge_loss(x, y.argmax(1))
+)
 
 
-def mean_over_classes(p, y, formula, absent):
-    """MONAI's. Where absent classes cost nothing segmentation_models still counts them; here they are not counted."""
-    counted = y.any(1) | (absent == "count")
-    return (formula(p, y) * counted).sum() / counted.sum()
+# Of regions: formulas of a class, for probabilities and labels ``[..., pixels]``.
+
+
+def mean_of_classes(formula):
+    """MONAI counts absent classes; to segmentation_models they cost nothing and yet count, here they do not.
+
+    Weights are kornia's, with a divisor.
+    """
+
+    @wraps(formula)
+    def theirs(x, y, activation="softmax", absent="count", batch_axis=0, class_weights=1, **options):
+        losses = formula(x.sigmoid() if activation == "sigmoid" else x.softmax(0), y, **options)
+        counted = class_weights * (y.any(1) | (absent == "count"))
+        return (losses * counted).sum() / counted.sum()
+
+    return theirs
 
 
 def regions(loss, **options):
-    """What is asked of a formula of one class, for MONAI's ways and for those of segmentation_models."""
+    """A loss by its formula beside MONAI's and segmentation_models's, and as in kornia and Keras, without classes."""
+
+    @wraps(loss)
+    def as_one(x, y, axis, **options):
+        return loss(jax.nn.softmax(x, axis), y, axis=None, activation="none", **options)
 
     def note(formula):
-        def theirs(x, y, smooth, activation="softmax", absent="count", **_):
-            p = x.sigmoid() if activation == "sigmoid" else x.softmax(0)
-            return mean_over_classes(p, y, partial(formula, smooth=smooth), absent)
+        ask, skip = partial(over, smooth=0.5, **options), partial(over, smooth=0.0, absent="skip", **options)
+        yes_no = partial(ask, activation="sigmoid")
+        kinds = [ask("ids"), ask("probs", "holes"), ask("ignored", "holes"), ask("probs", "holes", batch_axis=None)]
+        kinds += [skip("ids"), skip("ignored", "holes"), yes_no("hard"), yes_no("answers"), yes_no("hard", "holes")]
+        kinds += [ask("probs", class_weights="weights")]
+        beside(loss, *kinds, draw=images, along=(*ALONG, "weights"))(mean_of_classes(formula))
+        whole = [over("probs", smooth=0.0, **options), over("probs", smooth=0.0, batch_axis=None, **options)]
 
-        kinds = [over(kind, smooth=0.5) for kind in ("ids", "probs")] + []
-        return beside(loss, *kinds, draw=images)(theirs)
+        @beside(as_one, *whole, draw=images)
+        def without_classes(x, y, batch_axis=0, **options):
+            return formula(x.softmax(0).flatten(), y.flatten(), **options)
+
+        return formula
+
+    return note
+
+
+@regions(jaxce.dice_loss)
+def by_sizes(p, y, smooth):
+    return 1 - (2 * (p * y).sum(-1) + smooth) / (p.sum(-1) + y.sum(-1) + smooth)
+
+
+@regions(jaxce.jaccard_loss)
+def by_union(p, y, smooth):
+    """As in segmentation_models; MONAI doubles both, so that its ``smooth`` counts half."""
+    both = (p * y).sum(-1)
+    return 1 - (both + smooth) / (p.sum(-1) + y.sum(-1) - both + smooth)
+
+
+@regions(jaxce.tversky_loss, alpha=0.3, beta=0.7)
+@regions(jaxce.tversky_loss, alpha=1.5, beta=0.5, gamma=0.75)
+def by_errors(p, y, smooth, alpha, beta, gamma=1):
+    """Gamma is the exponent of one class, as in the paper; segmentation_models has it for the mean of classes."""
+    both = (p * y).sum(-1)
+    divisor = both + alpha * (p * (1 - y)).sum(-1) + beta * ((1 - p) * y).sum(-1)
+    return (1 - (both + smooth) / (divisor + smooth)) ** gamma
+
+
+def extended(errors, mine):
+    """The Lovasz extension by sets: for the worst pixels one by one, what the Jaccard loss of them all grows by."""
+    order, mine = errors.argsort(descending=True).tolist(), {*mine.nonzero().flatten().tolist()}
+    worst = [{*order[:k]} for k in range(len(order) + 1)]
+    costs = [len(wrong) / max(len(wrong | mine), 1) for wrong in worst]
+    return sum(errors[i] * (after - before) for i, before, after in zip(order, costs, costs[1:], strict=False))
+
+
+@beside(jaxce.lovasz_softmax, over("ids", absent="skip"), over("ids", "holes", absent="count"), draw=images)
+@beside(jaxce.lovasz_softmax, over("ignored", "holes", absent="skip", batch_axis=None), draw=images)
+@mean_of_classes
+def algorithm_1(p, y):
+    return torch().stack([extended((y_c - p_c).abs(), y_c) for p_c, y_c in zip(p, y, strict=True)])
+
+
+@beside(jaxce.lovasz_hinge, over("hard"), over("hard", "holes"), over("hard", "holes", batch_axis=None), draw=images)
+def of_margins(x, y, batch_axis=0):
+    """An empty mask costs its largest error."""
+    errors = (1 - x * (2 * y - 1)).clamp(min=0)
+    return torch().stack([extended(e_c, y_c) for e_c, y_c in zip(errors, y, strict=True)]).mean()
+
+
+no_dice = pytest.mark.skipif(not hasattr(optax.losses, "dice_loss"), reason="this optax has no dice_loss")
+in_optax_images = partial(beside_optax, draw=images, marks=no_dice)
+
+
+def optax_dice(x, y, axis, **options):
+    return optax.losses.dice_loss(jnp.moveaxis(x, axis, -1), jnp.moveaxis(y, axis, -1), **options)
+
+
+# Optax adds ``smooth`` once, to an intersection that Dice counts twice.
+in_optax_images(jaxce.dice_loss, of("ids", axis=1, smooth=2.0), of("probs", axis=1, smooth=0.5))(
+    lambda x, y, axis, smooth: optax_dice(x, y, axis, smooth=smooth / 2)
+)
+in_optax_images(jaxce.tversky_loss, of("probs", axis=1, smooth=1.0, alpha=0.3, beta=0.7))(optax_dice)
+
+
+@pytest.mark.parametrize(("where", "draw", "along", "pairs"), PEERS)
+def test_equals_its_peer_in_value_and_gradient(where, draw, along, pairs):
+    ours, theirs = in_jax([mine for mine, _ in pairs], along), where([peer for _, peer in pairs], along)
+    for seed in SEEDS:
+        arrays = draw(seed)
+        for number, (got, want) in enumerate(zip(ours(arrays), theirs(arrays), strict=True)):
+            at = f"pair {number}, seed {seed}"
+            np.testing.assert_allclose(got[0], want[0], **VALUE, err_msg=at)
+            for name in along:
+                np.testing.assert_allclose(got[1][name], want[1][name], **SLOPE, err_msg=f"{at}, along {name}")
+
+
+@pytest.mark.parametrize(("label", "slope"), [(0.0, -0.808), (1.0, -0.167)])
+def test_sigmoid_focal_loss_has_a_slope_along_hard_labels(label, slope):
+    """By hand: ``2 m (1 - 2 p) s - m**2 x`` with m the probability of the wrong answer and s its cross-entropy."""
+    got = jax.grad(lambda y: jaxce.sigmoid_focal_loss(jnp.float32(0.7), y, alpha=None, gamma=2.0))(label)
+    assert got == pytest.approx(slope, abs=6e-4)
+
+
+def drawn(draw):
+    return [SimpleNamespace(**draw(seed)) for seed in SEEDS]
+
+
+def test_js_divergence_and_entropy_are_scipys():
+    for a in drawn(rows):
+        p = scipy.special.softmax(a.x.astype(float), -1)
+        np.testing.assert_allclose(jaxce.entropy(a.x, reduction="none"), scipy.stats.entropy(p, axis=-1), **VALUE)
+        for q in (a.one_hot, a.probs, a.sparse):
+            want = scipy.spatial.distance.jensenshannon(p, q, axis=-1) ** 2
+            np.testing.assert_allclose(jaxce.js_divergence(a.x, q, reduction="none"), want, **VALUE)
+
+
+@needs_sklearn
+def test_brier_and_hinge_losses_are_scikit_learns():
+    """Which halves the Brier score of two classes."""
+    from sklearn.metrics import brier_score_loss, hinge_loss
+
+    for a in drawn(rows):
+        x, y, weights = a.x[:, :2], a.ids % 2, a.sample
+        half = brier_score_loss(y, scipy.special.softmax(x.astype(float), -1)[:, 1], sample_weight=weights)
+        np.testing.assert_allclose(jaxce.brier_loss(x, y, sample_weights=weights), 2 * half, **VALUE)
+        got = jaxce.multiclass_hinge_loss(a.x, a.ids, variant="crammer-singer", sample_weights=weights)
+        np.testing.assert_allclose(got, hinge_loss(a.ids, a.x, labels=range(5), sample_weight=weights), **VALUE)
+
+
+@needs_sklearn
+def test_lovasz_softmax_of_certain_answers_is_one_less_scikit_learns_jaccard_score():
+    from sklearn.metrics import jaccard_score
+
+    for a in drawn(images):
+        said = a.x.argmax(1)
+        certain = np.moveaxis(np.eye(4, dtype=np.float32)[said], -1, 1)
+        got = jaxce.lovasz_softmax(certain, a.ids, axis=1, activation="none", reduction="none")
+        both = [(y.ravel(), p.ravel()) for y, p in zip(a.ids, said, strict=True)]
+        scores = np.array([jaccard_score(y, p, labels=np.unique(y), average="macro") for y, p in both])
+        np.testing.assert_allclose(got, 1 - scores, **VALUE)
+
+
+@needs_sklearn
+def test_inverse_class_weights_are_scikit_learns():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    for a in drawn(images):
+        want = compute_class_weight("balanced", classes=np.arange(4), y=a.ids.ravel())
+        np.testing.assert_allclose(jaxce.balanced_class_weights(a.ids, 4), want, **VALUE)

@@ -17,13 +17,16 @@ LOSSES = {n for n, f in PUBLIC.items() if inspect.isfunction(f) and "reduction" 
 ENTRIES, KEYWORDS = (ROOT / "docs" / "reference.md").read_text().split("## Shared keywords")
 CALLS = re.findall(r"^\| `(\w+\(.*?\))` \| ", ENTRIES, re.MULTILINE)
 ROWS = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", KEYWORDS, re.MULTILINE)
+SECTIONS = dict(section.split("\n", 1) for section in ENTRIES.split("\n## ")[1:])
 
 
 def taking(cell):
-    """The functions that a cell names: ``every loss`` for all of them, and after ``but`` those that are left out."""
-    named, _, left_out = cell.partition(" but ")
-    everything = LOSSES if "every loss" in named else set()
-    return (everything | set(re.findall(r"`(\w+)`", named))) - set(re.findall(r"`(\w+)`", left_out))
+    """The functions that a cell names: alone, by their section, or as every loss, but not those after these words."""
+    named, _, left_out = cell.partition(", but not ")
+    found = set(LOSSES) if "every loss" in named else set()
+    for section in re.findall(r"\*(.*?)\*", named):
+        found.update(re.findall(r"^\| `(\w+)\(", SECTIONS[section], re.MULTILINE))
+    return found.union(re.findall(r"`(\w+)`", named)).difference(re.findall(r"`(\w+)`", left_out))
 
 
 def test_every_public_name_is_one_entry():
