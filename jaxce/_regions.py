@@ -60,7 +60,7 @@ def dice_loss(
     Example:
         >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
         >>> print(f"{dice_loss(logits, labels):.3f}")
-        0.143
+        0.113
 
     Source:
         Milletari, Navab and Ahmadi, "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
@@ -135,7 +135,7 @@ def tversky_loss(
     Example:
         >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
         >>> print(f"{tversky_loss(logits, labels):.3f}")
-        0.122
+        0.089
 
     Source:
         Salehi, Erdogmus and Gholipour, "Tversky Loss Function for Image Segmentation Using 3D Fully Convolutional Deep
@@ -223,7 +223,7 @@ def jaccard_loss(
     Example:
         >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
         >>> print(f"{jaccard_loss(logits, labels):.3f}")
-        0.189
+        0.164
 
     Source:
         Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation" (ISVC

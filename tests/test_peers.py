@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import scipy.spatial.distance
-import scipy.special
-import scipy.stats
+from scipy import special, stats
+from scipy.spatial.distance import jensenshannon
 
 import jaxce
 
@@ -33,8 +32,7 @@ needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="
 
 
 def torch():
-    """Imported by the tests that need it."""
-    return importlib.import_module("torch")
+    return importlib.import_module("torch")  # by the tests that need it
 
 
 def draw(shape, seed):
@@ -164,19 +162,15 @@ def keras(x, y, q=0.7):
     return ((1 - x.softmax(-1) ** q) / q * y).sum(-1)
 
 
-@beside(jaxce.generalized_cross_entropy, of("ids", q=1.0))
-def half_of_the_absolute_error(x, y, q):
-    return (x.softmax(-1) - y).abs().sum(-1) / 2
-
-
-@beside(jaxce.generalized_cross_entropy, of("ids", q=1e-7), of("probs", q=1e-7))
-def cross_entropy(x, y, q):
-    """Which is ``q s**2 / 2`` above for a surprise s, here below 20: a relative 1e-6, and twice that in the slope."""
-    return torch().nn.functional.cross_entropy(x, y, reduction="none")
+@beside(jaxce.generalized_cross_entropy, of("ids", q=1.0), of("ids", q=1e-7), of("probs", q=1e-7))
+def absolute_error_and_cross_entropy(x, y, q):
+    """At its ends. By cross-entropy it is less by ``q s / 2`` of a surprise s below 20: a relative 1e-6 at most."""
+    error = (x.softmax(-1) - y).abs().sum(-1) / 2
+    return error if q == 1 else torch().nn.functional.cross_entropy(x, y, reduction="none")
 
 
 KINDS = [of("ids"), of("probs"), of("sparse"), of("probs", "holes")]
-"""PyTorch has no slope along labels of 0, so the sparse ones stay where they are."""
+"""PyTorch has no slope along labels of 0, so the sparse ones do not move."""
 
 
 @beside(jaxce.kl_divergence, *KINDS, of("probs", reduction="mean"))
@@ -196,11 +190,7 @@ def mse_loss(x, q):
     return torch().nn.functional.mse_loss(x.softmax(-1), q, reduction="none").sum(-1)
 
 
-def entropy(x, labels, **options):
-    return jaxce.entropy(x, **options)
-
-
-@beside(entropy, of("ids"), of("ids", "holes"))
+@beside(wraps(jaxce.entropy)(lambda x, y, **options: jaxce.entropy(x, **options)), of("ids"), of("ids", "holes"))
 def categorical(x, y):
     return torch().distributions.Categorical(logits=x).entropy()
 
@@ -251,12 +241,12 @@ def soft_margin_loss(x, y):
     return torch().nn.functional.soft_margin_loss(x, y, reduction="none")
 
 
-# Which has no slope along the labels, but its softplus has.
+# PyTorch gives it no slope along the labels.
 beside(jaxce.soft_margin_loss, of("signs"), along=("x", "signs"))(lambda x, y: torch().nn.functional.softplus(-y * x))
+
 beside_optax = partial(beside, where=in_optax, marks=())
-beside_optax(jaxce.poly1_loss, *(of(kind, epsilon=e) for kind, e in (("ids", 2.0), ("probs", 1.0), ("probs", -1.0))))(
-    optax.losses.poly_loss_cross_entropy
-)
+POLY = [of("ids", epsilon=2.0), of("probs", epsilon=1.0), of("probs", epsilon=-1.0)]
+beside_optax(jaxce.poly1_loss, *POLY)(optax.losses.poly_loss_cross_entropy)
 beside_optax(jaxce.kl_divergence, *KINDS[:3])(lambda x, q: optax.losses.kl_divergence(jax.nn.log_softmax(x), q))
 # Along hard labels nothing is compared: there optax's slope passes through a derivative of JAX that is wrong at 0.
 beside_optax(jaxce.sigmoid_focal_loss, *FOCAL)(optax.losses.sigmoid_focal_loss)
@@ -269,10 +259,7 @@ beside_optax(jaxce.multiclass_hinge_loss, of("ids", variant="crammer-singer"))(
 
 
 def mean_of_classes(formula):
-    """MONAI counts absent classes; to segmentation_models they cost nothing and yet count, here they do not.
-
-    Weights are kornia's, with a divisor.
-    """
+    """MONAI counts absent classes; to segmentation_models they cost nothing and yet count, where here they do not."""
 
     @wraps(formula)
     def theirs(x, y, activation="softmax", absent="count", batch_axis=0, class_weights=1, **options):
@@ -391,11 +378,11 @@ def drawn(draw):
 
 def test_js_divergence_and_entropy_are_scipys():
     for a in drawn(rows):
-        p = scipy.special.softmax(a.x.astype(float), -1)
-        np.testing.assert_allclose(jaxce.entropy(a.x, reduction="none"), scipy.stats.entropy(p, axis=-1), **VALUE)
+        p = special.softmax(a.x.astype(float), -1)
+        np.testing.assert_allclose(jaxce.entropy(a.x, reduction="none"), stats.entropy(p, axis=-1), **VALUE)
         for q in (a.one_hot, a.probs, a.sparse):
-            want = scipy.spatial.distance.jensenshannon(p, q, axis=-1) ** 2
-            np.testing.assert_allclose(jaxce.js_divergence(a.x, q, reduction="none"), want, **VALUE)
+            got = jaxce.js_divergence(a.x, q, reduction="none")
+            np.testing.assert_allclose(got, jensenshannon(p, q, axis=-1) ** 2, **VALUE)
 
 
 @needs_sklearn
@@ -405,7 +392,7 @@ def test_brier_and_hinge_losses_are_scikit_learns():
 
     for a in drawn(rows):
         x, y, weights = a.x[:, :2], a.ids % 2, a.sample
-        half = brier_score_loss(y, scipy.special.softmax(x.astype(float), -1)[:, 1], sample_weight=weights)
+        half = brier_score_loss(y, special.softmax(x.astype(float), -1)[:, 1], sample_weight=weights)
         np.testing.assert_allclose(jaxce.brier_loss(x, y, sample_weights=weights), 2 * half, **VALUE)
         got = jaxce.multiclass_hinge_loss(a.x, a.ids, variant="crammer-singer", sample_weights=weights)
         np.testing.assert_allclose(got, hinge_loss(a.ids, a.x, labels=range(5), sample_weight=weights), **VALUE)
