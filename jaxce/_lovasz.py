@@ -154,7 +154,9 @@ def _lovasz_extension(errors: Array, y: Array, n: Array) -> Array:
 
     ``J`` is one minus intersection over union. Its steps are written out: as differences they would round away.
     """
-    order = jnp.argsort(-lax.stop_gradient(errors), 1)
+    # `jnp.argsort`, whose positions are not split as an explicit mesh splits the errors, before JAX 0.10.
+    places = jnp.zeros_like(errors, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, errors.shape[1], 1), 1)
+    _, order = lax.sort((-lax.stop_gradient(errors), places), dimension=1, num_keys=1)
     n = jnp.broadcast_to(n, errors.shape)
     e, inside, outside = (jnp.take_along_axis(a, order, 1) for a in (errors, n * y, n * (1 - y)))
     everything = jnp.sum(inside, 1, keepdims=True)

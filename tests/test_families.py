@@ -93,8 +93,10 @@ def test_the_limits_are_cross_entropy(labels):
             got = jax.jit(jax.value_and_grad(lambda x, f=loss, o=given: f(x, labels, **options, **o)))(X)
             np.testing.assert_allclose(got[0], want[0], rtol=2e-6)
             np.testing.assert_allclose(got[1], want[1], rtol=2e-5, atol=1e-6)
-    near = jaxce.generalized_cross_entropy(X, labels, q=1e-6, **options)
-    np.testing.assert_allclose(near, want[0], rtol=2e-5)
+    for q in (1e-6, 1e-3):
+        near = jaxce.generalized_cross_entropy(X[:1], labels[:1], q=q)
+        p, y = np.float64(jax.nn.softmax(X[0])), np.eye(3)[IDS[0]] if labels is IDS else PROBS[0]
+        np.testing.assert_allclose(near, (y * (1 - p**q) / q).sum(), rtol=2e-6)
 
 
 def test_generalized_cross_entropy_at_1_is_the_mean_absolute_error():
@@ -193,6 +195,9 @@ def test_negatives_that_are_sure_cost_nothing_below_the_clip():
     values = jaxce.asymmetric_loss(x, np.zeros(2, int), clip=0.05, reduction="none")
     assert values[0] == 0
     assert values[1] > 0
+    unfocused = jaxce.asymmetric_loss(x, np.zeros(2, int), gamma_neg=0, clip=0.05, reduction="none")
+    p = 1 / (1 + np.exp(-np.float64(x)))
+    np.testing.assert_allclose(unfocused, [0, -np.log(1.05 - p[1])], rtol=2e-6)
 
 
 def test_signs_are_no_zeros():
