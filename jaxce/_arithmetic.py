@@ -23,14 +23,15 @@ def fused_times(weight: Array, value: Array) -> Array:
 
 
 def power(base: Array, exponent: Hyperparameter) -> Array:
-    """``base**exponent`` for both at least 0, with derivatives of every order finite.
+    """``base**exponent`` for both at least 0, with derivatives of the first orders finite.
 
-    Bases below the cube root of the smallest number count as 0: there the slope of a root would be infinite, and what
-    it multiplies nothing.
+    The power of a base below the cube root of the smallest number is a constant, unless it is the base itself: there
+    the slope of a root would be infinite, and what it multiplies all but nothing.
     """
     exponent = jnp.asarray(exponent, base.dtype)
     nothing = base <= jnp.finfo(base.dtype).tiny ** (1 / 3)
-    raised: Array = jnp.where(nothing, (exponent == 0).astype(base.dtype), jnp.where(nothing, 1, base) ** exponent)
+    least = jnp.where(exponent == 1, base, (exponent == 0).astype(base.dtype))
+    raised: Array = jnp.where(nothing, least, jnp.where(nothing, 1, base) ** exponent)
     return raised
 
 

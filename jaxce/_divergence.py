@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxce._arithmetic import times
 from jaxce._inputs import open_logits, open_softmax
-from jaxce._labels import distribution, target, weighed
+from jaxce._labels import distribution, target, weighed, widened
 from jaxce._log_normalizer import log_probs
 from jaxce._types import Examples, Hyperparameter, Opened, OpenedSoftmax, Reduced, Reduction
 from jaxce.reductions import evaluate
@@ -116,6 +116,7 @@ def kl_divergence(
 
 
 def _kl_divergence(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
+    x = widened(x)
     q = distribution(x, label_smoothing)
     return weighed(x, _relative(q, log_probs(x)))
 
@@ -179,6 +180,7 @@ def js_divergence(
 
 
 def _js_divergence(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
+    x = widened(x)
     q, p = distribution(x, label_smoothing), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
     return weighed(x, (_relative(q, log_m) + _relative(p, log_m)) / 2)
@@ -242,6 +244,7 @@ def brier_loss(
 
 
 def _brier_loss(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
+    x = widened(x)
     p, q = jnp.exp(log_probs(x)), distribution(x, label_smoothing)
     weight = target(x)[1]
     return times(weight, jnp.sum((p - q) ** 2, x.axis)), weight
@@ -253,8 +256,8 @@ def _relative(q: Array, log_p: Array) -> Array:
 
 
 def _log(p: Array) -> Array:
-    """``log p``, and 0 with slope 0 at 0, where nothing is made of it."""
-    return jnp.log(jnp.where(p == 0, 1, p))
+    """``log p``, and 0 with slope 0 near 0, where it is multiplied by p and its curvature would overflow."""
+    return jnp.log(jnp.where(p <= jnp.finfo(p.dtype).tiny ** 0.5, 1, p))
 
 
 def kl_term(log_q: Array, p: Array) -> Array:

@@ -30,7 +30,7 @@ from jaxce._types import (
     Shape,
     Size,
 )
-from jaxce._values import on_device, read_answers, read_ids, without_ignored
+from jaxce._values import is_at_hand, on_device, read_answers, read_ids, without_ignored
 
 Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
 """Hyperparameters by name: the value, and the closed range it must lie in."""
@@ -111,10 +111,12 @@ def open_sigmoid(
     filler: float = 0.0,
     no: int = 0,
     rows: bool = False,
+    bounded: bool = False,
 ) -> OpenedSigmoid:
     """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
 
-    ``no`` is the label for it, and ``filler`` the logit that stands where one is masked.
+    ``no`` is the label for it, and ``filler`` the logit that stands where one is masked. Floating labels that are
+    ``bounded`` must lie between no and yes.
     """
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)
@@ -132,7 +134,7 @@ def open_sigmoid(
         logits=hide(x, shown, filler),
         axis=axis,
         kept=kept,
-        labels=read_answers(hide(on_device(y), shown, 1.0), dtype, no),
+        labels=read_answers(hide(on_device(y), shown, 1.0), dtype, no, bounded),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
@@ -190,7 +192,7 @@ def is_off(value: Hyperparameter) -> bool:
 def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
     """Numbers must lie in their ranges, arrays must be scalars, and the reduction must be one."""
     for name, (value, low, high) in ranges.items():
-        if isinstance(value, int | float | np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        if isinstance(value, int | float | np.generic) or _is_known_number(value):
             if not low <= float(value) <= high:
                 raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
         elif array(name, value).ndim:
@@ -201,6 +203,10 @@ def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
     if reduction not in REDUCTION_NAMES and not callable(reduction):
         expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
         raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
+
+
+def _is_known_number(value: Hyperparameter | np.ndarray) -> bool:
+    return isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_at_hand(value)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

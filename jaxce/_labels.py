@@ -65,6 +65,13 @@ def target(
     return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
 
 
+def widened(x: OpenedSoftmax) -> OpenedSoftmax:
+    """With 16-bit probabilities in the computing dtype, so that all that is made of them is rounded back once."""
+    if not isinstance(x.labels, Probs):
+        return x
+    return dataclasses.replace(x, labels=Probs(x.labels.probs.astype(compute_dtype(x.logits))))
+
+
 def distribution(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> Array:
     """The labels as smoothed probabilities of all classes; NaN where an id cannot be read."""
     dtype, classes = compute_dtype(x.logits), x.logits.shape[x.axis]

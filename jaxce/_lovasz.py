@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import ratio
-from jaxce._pixels import found, over_classes, scores
+from jaxce._arithmetic import ratio, times
+from jaxce._pixels import found, in_rows, over_classes, scores
 from jaxce._region_inputs import open_regions
 from jaxce._types import Activation, OpenedRegions, Reduced, Reduction
 from jaxce.reductions import evaluate
@@ -80,7 +80,7 @@ def lovasz_softmax(
 
 def _lovasz_softmax(x: OpenedRegions) -> tuple[Array, Array]:
     p, y, n = found(x)
-    return over_classes(x, _lovasz_extension(jnp.abs(y - p), y, n), y, n)
+    return over_classes(x, _lovasz_extension(x, jnp.abs(y - p), y, n), y, n)
 
 
 def lovasz_hinge(
@@ -146,23 +146,24 @@ def lovasz_hinge(
 def _lovasz_hinge(x: OpenedRegions) -> tuple[Array, Array]:
     z, y, n = scores(x)
     errors = jnp.maximum(1 - z * (2 * y - 1), 0)
-    return over_classes(x, _lovasz_extension(errors, y, n), y, n)
+    return over_classes(x, _lovasz_extension(x, errors, y, n), y, n)
 
 
-def _lovasz_extension(errors: Array, y: Array, n: Array) -> Array:
-    """``sum_i e_i (J_i - J_{i-1})``, the errors sorted, for ``[regions, pixels, classes]``; pixels count ``n`` times.
+def _lovasz_extension(x: OpenedRegions, errors: Array, y: Array, n: Array) -> Array:
+    """``sum_i e_i (J_i - J_{i-1})``, the errors of each region sorted; pixels count ``n`` times.
 
-    ``J`` is one minus intersection over union. Its steps are written out: as differences they would round away.
+    ``J`` is one minus intersection over union. Its steps are written out, and both are sums of what is still to come or
+    has come: as differences they would round away.
     """
+    e, y, n = (in_rows(x, a) for a in (errors, y, jnp.broadcast_to(n, errors.shape)))
+    n = ratio(n, lax.stop_gradient(jnp.max(n, 1, keepdims=True, initial=0)), 0)  # the scale of n does not matter
     # `jnp.argsort`, whose positions are not split as an explicit mesh splits the errors, before JAX 0.10.
-    places = jnp.zeros_like(errors, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, errors.shape[1], 1), 1)
-    _, order = lax.sort((-lax.stop_gradient(errors), places), dimension=1, num_keys=1)
-    n = jnp.broadcast_to(n, errors.shape)
-    e, inside, outside = (jnp.take_along_axis(a, order, 1) for a in (errors, n * y, n * (1 - y)))
-    everything = jnp.sum(inside, 1, keepdims=True)
-    intersection = everything - jnp.cumsum(inside, 1)
-    union = everything + jnp.cumsum(outside, 1)
-    before = union - outside
-    step = ratio(inside, before, 0) + ratio(outside * intersection, before * union, 0)
+    places = jnp.zeros_like(e, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, e.shape[1], 1), 1)
+    _, order = lax.sort((-lax.stop_gradient(e), places), dimension=1, num_keys=1)
+    e, inside, outside = (jnp.take_along_axis(a, order, 1) for a in (e, n * y, n * (1 - y)))
+    everything, alarms = jnp.sum(inside, 1, keepdims=True), jnp.cumsum(outside, 1)
+    intersection = jnp.pad(lax.cumsum(inside, 1, reverse=True)[:, 1:], ((0, 0), (0, 1), (0, 0)))
+    before, union = everything + jnp.pad(alarms[:, :-1], ((0, 0), (1, 0), (0, 0))), everything + alarms
+    step = ratio(inside, before, 0) + ratio(outside, union, 0) * ratio(intersection, before, 0)
     first = (before == 0) & (union > 0)  # of an absent class: from no error to all the loss there is
-    return jnp.sum(e * jnp.where(first, 1, step), 1)
+    return jnp.sum(times(jnp.where(first, 1, step), e), 1)

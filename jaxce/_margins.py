@@ -13,6 +13,7 @@ from jaxce._arithmetic import power, times
 from jaxce._classes import beside, kept_rows, one_hot
 from jaxce._inputs import check_choice, compute_dtype, hide, open_sigmoid, open_softmax
 from jaxce._labels import target
+from jaxce._mesh import gathered
 from jaxce._sigmoid import in_classes, surprise_of_log_odds
 from jaxce._types import Examples, Hyperparameter, Ids, OpenedSigmoid, OpenedSoftmax, Reduced, Reduction
 from jaxce.reductions import evaluate
@@ -86,24 +87,25 @@ def multiclass_hinge_loss(
 
 
 def _weston_watkins(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
-    return _of_ids(x, lambda z, ids, axis: hinge(z, ids, jnp.asarray(margin, z.dtype), p, axis))
+    return _of_lead(x, lambda lead, mine: hinge(lead, mine, jnp.asarray(margin, lead.dtype), p, x.axis))
 
 
 def _crammer_singer(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
-    def of_the_best(z: Array, ids: Array, axis: int) -> Examples:
-        mine = one_hot(ids, z.shape[axis], axis)
-        right, best = jnp.sum(jnp.where(mine, z, 0), axis), jnp.max(jnp.where(mine, -jnp.inf, z), axis)
-        return power(_positive(jnp.asarray(margin, z.dtype) - right + best), p)
+    def of_the_best(lead: Array, mine: Array) -> Examples:
+        best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
+        return power(_positive(jnp.asarray(margin, best.dtype) + best), p)
 
-    return _of_ids(x, of_the_best)
+    return _of_lead(x, of_the_best)
 
 
-def _of_ids(x: OpenedSoftmax, loss: Callable[[Array, Array, int], Examples]) -> tuple[Examples, Array]:
-    """A loss of ids, weighted; NaN where they cannot be read."""
+def _of_lead(x: OpenedSoftmax, loss: Callable[[Array, Array], Examples]) -> tuple[Examples, Array]:
+    """A loss of how far each class leads the right one, weighted; NaN where that cannot be told."""
     y = cast(Ids, x.labels)
     z = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
-    weight, readable = target(x)[1], _numbers(z, x.axis) if y.readable is None else y.readable & _numbers(z, x.axis)
-    return times(weight, only_readable(loss(z, y.ids, x.axis), z, readable, x.axis)), weight
+    lead, mine = lead_of(z, y.ids, x.axis)
+    weight, readable = target(x)[1], _numbers(lead, x.axis)
+    readable = readable if y.readable is None else readable & y.readable
+    return times(weight, only_readable(loss(lead, mine), z, readable, x.axis)), weight
 
 
 def multilabel_margin_loss(
@@ -153,6 +155,7 @@ def multilabel_margin_loss(
         where=where,
         reduction=reduction,
         rows=True,
+        bounded=True,
     )
     return evaluate(_multilabel_margin_loss, x, reduction)
 
@@ -209,6 +212,7 @@ def multilabel_soft_margin_loss(
         where=where,
         reduction=reduction,
         rows=True,
+        bounded=True,
     )
     return evaluate(_multilabel_soft_margin_loss, x, reduction)
 
@@ -266,6 +270,7 @@ def soft_margin_loss(
         where=where,
         reduction=reduction,
         no=-1,
+        bounded=True,
     )
     return evaluate(_soft_margin_loss, x, reduction)
 
@@ -274,12 +279,16 @@ def _soft_margin_loss(x: OpenedSigmoid) -> tuple[Array, float]:
     return in_classes(x, soft_margin(x.logits.astype(x.labels.dtype), x.labels))
 
 
-def hinge(x: Array, ids: Array, margin: Array, p: Hyperparameter, axis: int) -> Examples:
-    """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
+def lead_of(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
+    """By how much each class leads the right one, and which one that is."""
     mine = one_hot(ids, x.shape[axis], axis)
-    gap = margin - jnp.sum(jnp.where(mine, x, 0), axis, keepdims=True) + x
-    missed = _positive(jnp.where(mine, 0, gap))
-    return jnp.sum(power(missed, p), axis) / x.shape[axis]
+    return jnp.where(mine, 0, x - jnp.sum(jnp.where(mine, x, 0), axis, keepdims=True)), mine
+
+
+def hinge(lead: Array, mine: Array, margin: Array, p: Hyperparameter, axis: int) -> Examples:
+    """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
+    missed = _positive(jnp.where(mine, 0, margin + lead))
+    return jnp.sum(power(missed, p), axis) / lead.shape[axis]
 
 
 def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> Examples:
@@ -291,9 +300,10 @@ def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> Exam
     @jax.checkpoint
     def add(loss: Array, mine: tuple[Array, Array]) -> tuple[Array, None]:
         score, weight = mine
-        missed = times(outside, _positive(1 - beside(score, axis) + x))
+        missed = times(outside, _positive(1 + (x - beside(score, axis))))
         return loss + times(weight, jnp.sum(missed, axis)), None
 
+    x, inside, outside = (gathered(a, [axis]) for a in (x, inside, outside))
     columns = jnp.moveaxis(x, axis, 0), jnp.moveaxis(inside, axis, 0)
     total: Examples = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), columns)[0]
     return total / x.shape[axis]

@@ -1,10 +1,11 @@
 """What surrounds a call: meshes, which decide how arrays may be combined, and the single CPU device."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
-from jax import lax
-from jax.sharding import AxisType
+from jax import Array, lax
+from jax.sharding import AxisType, PartitionSpec
 
 
 def is_explicit() -> bool:
@@ -40,3 +41,11 @@ def _pvary(x: Any, axes: tuple[str, ...]) -> Any:
     if not axes:
         return x
     return lax.pcast(x, axes, to="varying") if hasattr(lax, "pcast") else vars(lax)["pvary"](x, axes)
+
+
+def gathered(x: Array, axes: Iterable[int]) -> Array:
+    """``x`` with these axes whole on each device, where an explicit mesh splits them."""
+    spec, axes = jax.typeof(x).sharding.spec, set(axes)
+    whole = PartitionSpec(*(None if d in axes else part for d, part in enumerate(spec)))
+    moved: Array = x if whole == spec else jax.sharding.reshard(x, whole)
+    return moved

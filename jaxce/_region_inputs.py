@@ -18,7 +18,7 @@ from jaxce._inputs import (
     open_softmax,
     refuse_ignore_index,
 )
-from jaxce._types import OpenedRegions, OpenedSigmoid, OpenedSoftmax, Reduction
+from jaxce._types import OpenedRegions, OpenedSigmoid, OpenedSoftmax, Probs, Reduction
 from jaxce._values import require
 
 
@@ -43,6 +43,10 @@ def open_regions(
     if axis is None and activation == "softmax":
         raise ValueError('axis: got None with activation="softmax"; expected the class axis.')
     name = "probs" if activation == "none" else "logits"
+    if axis is None and class_weights is not None:
+        raise ValueError("class_weights: got some without a class axis; expected None, as there is one class.")
+    if batch_axis is not None:
+        batch_axis = one_axis("batch_axis", name, jnp.shape(logits), batch_axis)
     shared: dict[str, Any] = {
         "name": name,
         "class_weights": class_weights,
@@ -58,15 +62,16 @@ def open_regions(
         if axis is None:
             answer_array(name, y, x.shape)
             x, y, axis = jnp.expand_dims(x, -1), jnp.expand_dims(y, -1), -1
-        pixels = open_sigmoid(x, y, axis=axis, rows=True, **shared)
+        pixels = open_sigmoid(x, y, axis=axis, rows=True, bounded=True, **shared)
     else:
         pixels = open_softmax(logits, labels, axis=axis, ignore_index=ignore_index, **shared)
     x, axis = pixels.logits, pixels.axis
     if activation == "none":
         p = hide(x, kept_rows(pixels.kept, x, axis))
         pixels = dataclasses.replace(pixels, logits=require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]"))
-    if batch_axis is not None:
-        batch_axis = one_axis("batch_axis", name, x.shape, batch_axis)
-        if batch_axis == axis:
-            raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
+    if batch_axis == axis:
+        raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
+    if isinstance(pixels.labels, Probs):
+        y = hide(pixels.labels.probs, kept_rows(pixels.kept, x, axis))
+        pixels = dataclasses.replace(pixels, labels=Probs(require("labels", y, ~((y < 0) | (y > 1)), "in [0, 1]")))
     return OpenedRegions(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)

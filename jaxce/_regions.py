@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxce._arithmetic import power, ratio
-from jaxce._pixels import found, over_classes
+from jaxce._pixels import found, over_classes, over_pixels
 from jaxce._region_inputs import open_regions
 from jaxce._types import Activation, Hyperparameter, OpenedRegions, Reduced, Reduction
 from jaxce.reductions import evaluate
@@ -173,9 +173,9 @@ def _tversky_loss(
 ) -> tuple[Array, Array]:
     p, y, n = found(x)
     alpha, beta, smooth = (jnp.asarray(h, p.dtype) for h in (alpha, beta, smooth))
-    true_pos, false_pos, false_neg = (jnp.sum(n * a, 1) for a in (p * y, p * (1 - y), (1 - p) * y))
-    index = ratio(true_pos + smooth, true_pos + alpha * false_pos + beta * false_neg + smooth, 1)
-    return over_classes(x, power(1 - index, gamma), y, n)
+    true_pos, false_pos, false_neg = (over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
+    missed = alpha * false_pos + beta * false_neg
+    return over_classes(x, power(ratio(missed, true_pos + missed + smooth, 0), gamma), y, n)
 
 
 def jaccard_loss(
@@ -195,8 +195,8 @@ def jaccard_loss(
 ) -> Reduced:
     """Jaccard loss: one minus intersection over union, ``1 - (TP + s) / (TP + FP + FN + s)``, mean of classes.
 
-    The metric of segmentation, made smooth by probabilities. It ranks as ``dice_loss`` does for one region, and is
-    harder on what is half found. ``lovasz_softmax`` is the closer surrogate.
+    The metric of segmentation, made smooth by probabilities. Of a single region it is harder on what is half found than
+    ``dice_loss``, and without ``smooth`` ranks as that does. ``lovasz_softmax`` is the closer surrogate.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxce._arithmetic import focused, times
 from jaxce._inputs import is_off, open_softmax
-from jaxce._labels import distribution, target, weighed
+from jaxce._labels import distribution, target, weighed, widened
 from jaxce._log_normalizer import log_probs, surprise_of_logits
 from jaxce._types import Examples, Hyperparameter, Ids, OpenedSoftmax, Reduced, Reduction
 from jaxce.reductions import evaluate
@@ -215,17 +215,21 @@ def _generalized_cross_entropy(
 
 
 def _box_cox(s: Array, q: Hyperparameter) -> Array:
-    """``(1 - exp(-q s)) / q``, which is ``s`` in the limit of ``q`` at 0."""
+    """``(1 - exp(-q s)) / q``, by its series where ``q s`` is small: at 0 it is ``s``."""
+    if is_off(q):
+        return s
     q = jnp.asarray(q, s.dtype)
-    limit = q == 0
-    q = jnp.where(limit, 1, q)
-    return jnp.where(limit, s, -jnp.expm1(-q * s) / q)
+    t = times(q, s)
+    small = (q == 0) | (t < 1e-3)
+    q, t = jnp.where(small, 1, q), jnp.where(small, t, 0)
+    return jnp.where(small, s * (1 - t / 2 + t**2 / 6 - t**3 / 24), -jnp.expm1(-q * s) / q)
 
 
 def _reshaped(x: OpenedSoftmax, f: Callable[[Array], Array], label_smoothing: Hyperparameter) -> tuple[Examples, Array]:
-    """``sum_c w_c q_c f(s_c)``; for ids without smoothing of one number per example."""
+    """``sum_c w_c q_c f(s_c)``; for ids without smoothing of one number per example, weighted after ``f``."""
     if isinstance(x.labels, Ids) and is_off(label_smoothing):
         alone, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]
         return times(weight, f(surprise_of_logits(x.logits, alone)[0])), weight
+    x = widened(x)
     return weighed(x, times(distribution(x, label_smoothing), f(-log_probs(x))))

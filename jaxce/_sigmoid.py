@@ -143,6 +143,7 @@ def sigmoid_focal_loss(
             "label_smoothing": (label_smoothing, 0, 1),
         },
         reduction=reduction,
+        bounded=True,
     )
     yes, no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     return evaluate(_sigmoid_focal_loss, x, reduction, yes=yes, no=no, gamma=gamma, label_smoothing=label_smoothing)
@@ -223,6 +224,7 @@ def asymmetric_loss(
             "label_smoothing": (label_smoothing, 0, 1),
         },
         reduction=reduction,
+        bounded=True,
     )
     given = {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg, "clip": clip}
     return evaluate(_asymmetric_loss, x, reduction, **given, label_smoothing=label_smoothing)

@@ -32,7 +32,7 @@ def read_ids(
     the range.
     """
     seen: AnyArray = labels
-    if _is_at_hand(labels) and (kept is None or _is_at_hand(kept)):  # NumPy answers sooner than a device is asked
+    if is_at_hand(labels) and (kept is None or is_at_hand(kept)):  # NumPy answers sooner than a device is asked
         seen, kept = np.asarray(labels), None if kept is None else np.asarray(kept)
     readable = seen >= 0
     if not isinstance(classes, int) or classes <= jnp.iinfo(seen.dtype).max:
@@ -50,7 +50,7 @@ def read_ids(
     return Ids(on_device(ids), _unless_certain(readable, seen, describe))
 
 
-def _is_at_hand(x: Any) -> bool:
+def is_at_hand(x: Any) -> bool:
     """Whether the values can be looked at: of no tracer, and of no array that is spread over other processes too."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
@@ -89,13 +89,13 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray |
     return present if kept is None else kept & present
 
 
-def read_answers(labels: Array, dtype: DTypeLike, no: int = 0) -> Float[Array, "..."]:
+def read_answers(labels: Array, dtype: DTypeLike, no: int = 0, bounded: bool = False) -> Float[Array, "..."]:
     """Labels as numbers, where yes is 1; NaN where an integer label is neither that nor the number of no."""
     y = labels if labels.dtype == dtype else labels.astype(dtype)
     if labels.dtype == jnp.bool_:
         return jnp.where(labels, y, jnp.asarray(no, dtype)) if no else y
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        return y
+        return require("labels", y, ~((y < no) | (y > 1)), f"in [{no}, 1]") if bounded else y
     binary = (labels == no) | (labels == 1)
 
     def describe(value: Any, position: Shape) -> str:
@@ -118,7 +118,7 @@ def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected:
 
 def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
     """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``."""
-    if not _is_at_hand(ok):
+    if not is_at_hand(ok):
         return jnp.asarray(ok)
     wrong = np.argwhere(~np.asarray(ok))
     if len(wrong):

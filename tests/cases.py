@@ -292,7 +292,7 @@ CASES = [
     ),
     _row("soft_margin_loss", *_SHARED, family="element", kinds=("signs", "soft")),
     _row("multilabel_soft_margin_loss", *_SHARED, kinds=("hard", "soft")),
-    _row("multilabel_margin_loss", *_SHARED[1:], kinds=("hard", "soft")),
+    _row("multilabel_margin_loss", *_SHARED[1:], kinds=("hard", "soft"), shifts=True),
     *(
         _row(
             "multiclass_hinge_loss",

@@ -145,6 +145,9 @@ MISTAKES = {
     "batch axis that is the class axis": lambda: jaxce.dice_loss(X, Y, batch_axis=1),
     "batch axis outside": lambda: jaxce.dice_loss(X, Y, batch_axis=2),
     "batch axis of a single example": lambda: jaxce.dice_loss(X[0], 0),
+    "batch axis outside of a mask without classes": lambda: jaxce.lovasz_hinge(X, X, batch_axis=-3),
+    "class weights of one mask": lambda: jaxce.lovasz_hinge(X, X, class_weights=np.ones(1)),
+    "answers that are signs": lambda: jaxce.lovasz_hinge(X, X - 1),
     "smooth below 0": lambda: jaxce.tversky_loss(X, Y, smooth=-1),
 }
 

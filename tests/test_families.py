@@ -232,3 +232,72 @@ def test_an_id_that_is_compared_is_found_by_nan_checks():
     for loss in (jaxce.brier_loss, jaxce.js_divergence, jaxce.dice_loss, jaxce.multiclass_hinge_loss):
         checked = checkify.checkify(jax.jit(loss), errors=checkify.nan_checks)
         assert checked(jnp.asarray(X), jnp.asarray([0, 7, 1]))[0].get() is not None
+
+
+@pytest.mark.parametrize("far", [20.0, 50.0, 60.0, 80.0])
+def test_curvature_of_the_divergences_far_out(far):
+    """Where probabilities are small but not 0, the square of one is 0 in float32."""
+    x, z = jnp.float32([far, 0.0, 1.0]), jnp.float32([0.0, 1.0, 2.0])
+    for loss in (jaxce.js_divergence, jaxce.kl_divergence):
+        for function in (lambda x, f=loss: f(x, jnp.array(1)), lambda x, f=loss: f(z, jax.nn.softmax(x))):
+            for part in jax.tree.leaves(with_derivatives(function, x)):
+                assert np.isfinite(part).all()
+
+
+@pytest.mark.parametrize("loss", ["focal_loss", "poly1_loss", "kl_divergence", "js_divergence", "brier_loss"])
+def test_the_gradient_of_16_bit_probabilities_is_rounded_once(loss):
+    labels = jnp.asarray(PROBS, jnp.bfloat16)
+    weights = np.float32([1.0, 2.5, 0.25])
+
+    def slope(labels):
+        return jax.jit(jax.grad(lambda y: getattr(jaxce, loss)(X, y, class_weights=weights, reduction="sum")))(labels)
+
+    got, want = slope(labels), slope(labels.astype(jnp.float32))
+    assert got.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(got, want.astype(jnp.bfloat16))
+
+
+def test_a_common_offset_costs_the_hinges_nothing():
+    x = np.float32([[0.5, 0.25, 0.0]])
+    for variant in ("weston-watkins", "crammer-singer"):
+        near, far = (
+            jaxce.multiclass_hinge_loss(x + np.float32(o), np.array([0]), margin=0.3, variant=variant) for o in (0, 1e5)
+        )
+        assert near == far
+
+
+def test_infinite_scores_of_the_hinges():
+    inf = np.inf
+    hinge = jaxce.multiclass_hinge_loss
+    assert np.isnan(hinge(np.float32([-inf, -inf]), np.array(0)))
+    assert np.isnan(hinge(np.float32([inf, inf]), np.array(0)))
+    assert hinge(np.float32([-inf, 0.0]), np.array(0)) == inf
+    assert hinge(np.float32([inf, -inf]), np.array(0)) == 0
+    assert hinge(np.float32([0.0, -inf]), np.array(0)) == 0
+
+
+def test_the_slope_of_generalized_cross_entropy_along_q_at_0():
+    s = -np.log(np.float64(jax.nn.softmax(X)[0, 0]))
+    for q in (0.0, 1e-20, 1e-8, 1e-4):
+        slope = jax.grad(lambda q: jaxce.generalized_cross_entropy(X[0], np.array(0), q=q))(jnp.float32(q))
+        np.testing.assert_allclose(slope, -(s**2) / 2, rtol=1e-3)
+
+
+def test_a_hyperparameter_at_hand_is_looked_at_whatever_holds_it():
+    for gamma in (-1, -1.0, np.float32(-1), np.array(-1.0), jnp.float32(-1)):
+        with pytest.raises(ValueError, match="gamma: got -1"):
+            jaxce.focal_loss(X, IDS, gamma=gamma)
+
+
+def test_answers_between_no_and_yes():
+    """Signs where yes is 1 and no is 0, or the 255 of a stored mask, would give a number like any other."""
+    signs, x = np.float32([1, -1, 1]), X[0]
+    for loss in (jaxce.sigmoid_focal_loss, jaxce.asymmetric_loss, jaxce.multilabel_margin_loss):
+        with pytest.raises(ValueError, match=r"labels: got -1.0 at position \(1,\); expected values in \[0, 1\]"):
+            loss(x, signs)
+        assert np.isnan(jax.jit(loss)(x, signs))
+    for loss in (jaxce.lovasz_hinge, lambda x, y: jaxce.dice_loss(x, y, axis=None, activation="sigmoid")):
+        with pytest.raises(ValueError, match=r"labels: got 255.0 at position \(0, 0"):
+            loss(x[None], 255 * np.abs(signs[None]))
+    with pytest.raises(ValueError, match=r"labels: got 2.0 .* expected values in \[-1, 1\]"):
+        jaxce.soft_margin_loss(x, 2 * signs)

@@ -181,3 +181,57 @@ def test_regions_without_a_pixel_that_counts_leave_the_mean():
         total = call(X, IDS, where=keep, reduction="total")
         assert total.weight == 2
         assert call(X, IDS, where=np.zeros_like(keep), reduction=jaxce.Mean(empty=7.0)) == 7
+
+
+def test_the_slope_where_everything_is_found():
+    """Each miss still costs what it costs: nothing is lost at 0, where one minus an index would round."""
+    truth, found = np.array([[1, 0, 0]]), jnp.float32([[1, 0, 0]])
+    options = {"axis": None, "activation": "none"}
+    for loss, want in (("dice_loss", 1 / 3), ("jaccard_loss", 1 / 2), ("tversky_loss", 1 / 4)):
+        call = getattr(jaxce, loss)
+        slope = jax.grad(lambda p, call=call: call(p, truth, **options))(found)
+        np.testing.assert_allclose(slope, [[-want, want, want]], rtol=1e-6, err_msg=loss)
+    almost = jnp.float32([[1, 1e-6, 0]])
+    loss, slope = jax.value_and_grad(lambda p: jaxce.tversky_loss(p, truth, gamma=0.75, **options))(almost)
+    missed, half = 0.5e-6, 0.5
+    np.testing.assert_allclose(loss, (missed / (2 + missed)) ** 0.75, rtol=1e-5)
+    np.testing.assert_allclose(slope[0, 1], 0.75 * (missed / 2) ** -0.25 * half * 2 / (2 + missed) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-19, 1e-10, 1.0, 1e10, 1e20])
+def test_lovasz_does_not_see_the_scale_of_the_weights(scale):
+    p, y, options = jnp.float32([[0.9, 0.3, 0.6]]), jnp.float32([[0, 0, 1]]), {"axis": None, "activation": "none"}
+    weights = np.full(p.shape, scale, np.float32)
+    got = jax.value_and_grad(lambda y: jaxce.lovasz_softmax(p, y, sample_weights=weights, **options))(y)
+    np.testing.assert_allclose(got[0], 0.65, rtol=1e-6)
+    np.testing.assert_allclose(got[1], [[-0.5, -0.175, 0.375]], rtol=1e-5)
+
+
+def test_lovasz_with_weights_that_differ_much():
+    """Nearly all of the first pixel's error is owed as soon as there is any."""
+    weights = np.float32([[1e-8, 1]])
+    got = jaxce.lovasz_softmax(
+        np.float32([[0.9, 0.4]]),
+        np.array([[0, 0]]),
+        axis=None,
+        activation="none",
+        absent="count",
+        sample_weights=weights,
+    )
+    np.testing.assert_allclose(got, 0.9, rtol=1e-6)
+
+
+def test_infinite_scores_of_the_lovasz_hinge():
+    assert jaxce.lovasz_hinge(np.float32([[np.inf, np.inf]]), np.array([[0, 0]])) == np.inf
+    weights = np.float32([[0, 1]])
+    assert jaxce.lovasz_hinge(np.float32([[np.inf, -3]]), np.array([[0, 0]]), sample_weights=weights) == 0
+
+
+@each_loss
+def test_a_batch_axis_counts_in_the_shape_that_came(loss):
+    own = {"axis": None} | ({} if loss == "lovasz_hinge" else {"activation": "sigmoid"})
+    call, x, y = getattr(jaxce, loss), X[..., 0], ANSWERS[..., 0]
+    for axis in range(3):
+        want = call(x, y, batch_axis=axis, reduction="none", **own)
+        assert want.shape == x.shape[axis : axis + 1]
+        np.testing.assert_array_equal(call(x, y, batch_axis=axis - 3, reduction="none", **own), want)

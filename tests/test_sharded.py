@@ -244,6 +244,32 @@ def test_every_row_of_a_sharded_batch(case, kind):
     chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=2e-6)
 
 
+@each_kind
+@pytest.mark.parametrize("batch_axis", [0, None])
+@pytest.mark.parametrize("spec", [P("data"), P(None, "data"), P(None, None, "data", "model")], ids=str)
+def test_regions_of_split_images(spec, batch_axis, kind):
+    """Pixels on several devices: sums cross them, and what must be sorted is brought together."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 4, 8, 2)).astype(np.float32), rng.integers(0, 2, (4, 4, 8))
+
+    def losses(x, y):
+        options = {"batch_axis": batch_axis}
+        answers = jnp.stack([y, 1 - y], -1)
+        return (
+            jaxce.dice_loss(x, y, **options)
+            + 2 * jaxce.lovasz_softmax(x, y, **options)
+            + 3 * jaxce.lovasz_hinge(x, answers, axis=-1, **options)
+            + 4 * jaxce.multilabel_margin_loss(x, answers)
+        )
+
+    want = jax.jit(jax.value_and_grad(losses))(x, y)
+    mesh = mesh_of(kind)
+    with jax.set_mesh(mesh):
+        split = (jax.device_put(a, NamedSharding(mesh, P(*spec[: a.ndim]))) for a in (x, y))
+        got = jax.jit(jax.value_and_grad(losses))(*split)
+    chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=2e-6)
+
+
 @pytest.mark.skipif(not MAPS_OVER_EXPLICIT_AXES, reason="JAX itself maps no select over an explicitly sharded axis")
 def test_class_weights_under_vmap_on_an_explicit_mesh():
     mesh = mesh_of(AxisType.Explicit)

@@ -8,7 +8,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._classes import one_hot, pick
-from jaxce._margins import hinge, hinge_of_distances, multilabel_hinge, only_readable, soft_margin
+from jaxce._margins import hinge, hinge_of_distances, lead_of, multilabel_hinge, only_readable, soft_margin
 from jaxce._sigmoid import surprise_of_log_odds
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
@@ -156,7 +156,7 @@ def multi_margin_loss(
     check_number("margin", margin)
     x, y, w, dtype = open_rows(input, target, weight)
     read = open_row_ids(x, y)
-    loss = hinge(x, read.ids, jnp.asarray(margin, x.dtype), check_p(p), axis=1)
+    loss = hinge(*lead_of(x, read.ids, 1), jnp.asarray(margin, x.dtype), check_p(p), axis=1)
     loss = loss if w is None else pick(w, read.ids, 0) * loss
     return close(only_readable(loss, x, read.readable, 1).reshape(y.shape), reduction, dtype)
 
