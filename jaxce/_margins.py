@@ -296,16 +296,15 @@ def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> Exam
 
     One class at a time, so that the pairs are never an array.
     """
+    x, inside, outside = (gathered(a, [axis]) for a in (x, inside, outside))
 
     @jax.checkpoint
-    def add(loss: Array, mine: tuple[Array, Array]) -> tuple[Array, None]:
-        score, weight = mine
-        missed = times(outside, _positive(1 + (x - beside(score, axis))))
-        return loss + times(weight, jnp.sum(missed, axis)), None
+    def add(loss: Array, i: Array) -> tuple[Array, None]:
+        score, weight = (lax.dynamic_index_in_dim(a, i, axis) for a in (x, inside))
+        missed = times(outside, _positive(1 + (x - score)))
+        return loss + times(weight.squeeze(axis), jnp.sum(missed, axis)), None
 
-    x, inside, outside = (gathered(a, [axis]) for a in (x, inside, outside))
-    columns = jnp.moveaxis(x, axis, 0), jnp.moveaxis(inside, axis, 0)
-    total: Examples = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), columns)[0]
+    total: Examples = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), jnp.arange(x.shape[axis]))[0]
     return total / x.shape[axis]
 
 

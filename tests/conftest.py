@@ -5,12 +5,14 @@ where it has another way; XLA's own passes, which decide what is computed, fused
 `compiled.py`, the examples and the benchmarks run as users have it.
 """
 
+import gc
 import os
 from importlib.metadata import version
 
 os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_parallel_codegen_split_count=1"
 )
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
@@ -18,6 +20,7 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
 import jax
 import pytest
 
+gc.set_threshold(200_000, 20, 100)  # traces are many small objects that live on, and looking through them takes long
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
