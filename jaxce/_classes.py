@@ -128,7 +128,7 @@ def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Ar
     return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
 
 
-def one_hot(ids: Array, classes: int, axis: int) -> Array:
+def one_hot(ids: Array, classes: Size, axis: int) -> Array:
     """Where each class is the example's own: bool, with the class axis at ``axis``."""
     shape = [1] * (ids.ndim + 1)
     shape[axis] = classes
