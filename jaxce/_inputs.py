@@ -115,8 +115,8 @@ def open_sigmoid(
 ) -> OpenedSigmoid:
     """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
 
-    ``no`` is the label for it, and ``filler`` the logit that stands where one is masked. Floating labels that are
-    ``bounded`` must lie between no and yes.
+    ``no`` is the label for it. Where they are masked, ``filler`` stands for the logit, and yes for the label. Floating
+    labels that are ``bounded`` must lie between no and yes.
     """
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)

@@ -125,7 +125,7 @@ def lovasz_hinge(
         0.250
 
     Source:
-        Yu and Blaschko, "The Lovasz Hinge: A Novel Convex Surrogate for Submodular Losses" (TPAMI 42, 2020), eq. 17.
+        Yu and Blaschko, "The Lovasz Hinge: A Novel Convex Surrogate for Submodular Losses" (TPAMI 42, 2020).
     """
     x = open_regions(
         logits,

@@ -1,7 +1,6 @@
 """Losses of margins: by how much the right scores must lie above the others."""
 
 import math
-from collections.abc import Callable
 from typing import Literal, cast
 
 import jax
@@ -65,9 +64,9 @@ def multiclass_hinge_loss(
         0.325
 
     Source:
-        Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999), eq. 5.
+        Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999).
         Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines" (JMLR 2,
-        2001), eq. 4.
+        2001).
     """
     check_choice("variant", variant, ("weston-watkins", "crammer-singer"))
     x = open_softmax(
@@ -87,25 +86,26 @@ def multiclass_hinge_loss(
 
 
 def _weston_watkins(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
-    return _of_lead(x, lambda lead, mine: hinge(lead, mine, jnp.asarray(margin, lead.dtype), p, x.axis))
+    z, lead, mine = _opened_lead(x)
+    return _where_told(x, z, lead, hinge(lead, mine, jnp.asarray(margin, z.dtype), p, x.axis))
 
 
 def _crammer_singer(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
-    def of_the_best(lead: Array, mine: Array) -> Examples:
-        best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
-        return power(_positive(jnp.asarray(margin, best.dtype) + best), p)
-
-    return _of_lead(x, of_the_best)
+    z, lead, mine = _opened_lead(x)
+    best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
+    return _where_told(x, z, lead, power(_positive(jnp.asarray(margin, z.dtype) + best), p))
 
 
-def _of_lead(x: OpenedSoftmax, loss: Callable[[Array, Array], Examples]) -> tuple[Examples, Array]:
-    """A loss of how far each class leads the right one, weighted; NaN where that cannot be told."""
-    y = cast(Ids, x.labels)
+def _opened_lead(x: OpenedSoftmax) -> tuple[Array, Array, Array]:
+    """The scores, by how much each class leads the right one, and which one that is."""
     z = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
-    lead, mine = lead_of(z, y.ids, x.axis)
-    weight, readable = target(x)[1], _numbers(lead, x.axis)
-    readable = readable if y.readable is None else readable & y.readable
-    return times(weight, only_readable(loss(lead, mine), z, readable, x.axis)), weight
+    return z, *lead_of(z, cast(Ids, x.labels).ids, x.axis)
+
+
+def _where_told(x: OpenedSoftmax, z: Array, lead: Array, loss: Examples) -> tuple[Examples, Array]:
+    """The loss, weighted, and NaN where it cannot be told."""
+    named, told, weight = cast(Ids, x.labels).readable, _numbers(lead, x.axis), target(x)[1]
+    return times(weight, only_readable(loss, z, told if named is None else told & named, x.axis)), weight
 
 
 def multilabel_margin_loss(
@@ -259,7 +259,7 @@ def soft_margin_loss(
         0.720
 
     Source:
-        Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (Springer, 2nd ed., 2009), eq. 10.18.
+        Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (Springer, 2nd ed., 2009), table 12.1.
     """
     x = open_sigmoid(
         logits,

@@ -239,7 +239,7 @@ def _asymmetric_loss(
 ) -> tuple[Array, float]:
     z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
     of_yes, of_no = jax.nn.softplus(-z), jax.nn.softplus(z)
-    if not is_off(clip):
+    if not is_off(clip):  # 1 - m = min(1 - p + clip, 1), in logarithms so that the tail of 1 - p is kept
         of_no = -jnp.minimum(jnp.logaddexp(-of_no, jnp.log(jnp.asarray(clip, y.dtype))), 0)
     return in_classes(x, times(y, focused(of_yes, gamma_pos)) + times(1 - y, focused(of_no, gamma_neg)))
 

@@ -19,7 +19,10 @@ from jax.flatten_util import ravel_pytree
 
 import jaxce
 
-EVERY_KIND = ("cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy", "focal_loss", "dice_loss", "lovasz_hinge")
+EVERY_KIND = (
+    *("cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy", "binary_cross_entropy"),
+    *("focal_loss", "dice_loss", "lovasz_hinge"),
+)
 """One of those that read their labels alike, for laws that hold for all kinds if for one; numbers are of them all."""
 
 LOSS = {"rtol": 2e-6, "atol": 1e-6}

@@ -215,7 +215,7 @@ def asymmetric_loss(logits, labels, *, gamma_pos=1.0, gamma_neg=4.0, clip=0.05, 
 
 
 def soft_margin_loss(logits, labels, **options):
-    """Hastie et al., eq. 10.18, where the label is a sign."""
+    """Hastie et al., table 12.1, where the label is a sign."""
     loss = np.log1p(np.exp(-np.asarray(labels, float) * np.asarray(logits, float)))
     return _of_elements(loss, loss, logits, 0 * np.asarray(labels, float), **options)
 
@@ -249,7 +249,7 @@ def multiclass_hinge_loss(
     where=None,
     ignore_index=None,
 ):
-    """Weston and Watkins, 1999, eq. 5; Crammer and Singer, 2001, eq. 4."""
+    """Weston and Watkins, 1999; Crammer and Singer, 2001."""
     x = np.moveaxis(np.asarray(logits, float), axis, -1)
     mine = _soft_labels(labels, x.shape[-1], -1) > 0
     missed = np.maximum(0, margin + x - np.where(mine, x, 0).sum(-1, keepdims=True)) ** p * ~mine

@@ -61,6 +61,34 @@ def test_every_choice_with_every_other(loss, activation):
         np.testing.assert_allclose(got, want, rtol=3e-6, atol=1e-6, err_msg=f"{absent} {batch_axis} {[*mask]}")
 
 
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [*((loss, a) for loss in OF_CLASSES for a in ("softmax", "sigmoid", "none")), ("lovasz_hinge", "sigmoid")],
+)
+def test_the_gradient_of_every_choice(loss, activation, x64):
+    """Along one direction at a time, by differences of the reference."""
+    x, labels, own = inputs(loss, activation)
+    x, labels = np.asarray(x[:2, :2, :2], float), labels[:2, :2, :2]
+    direction = np.random.default_rng(1).normal(size=x.shape)
+    direction *= 1e-2 if activation == "none" else 1.0
+    masks = {"where": KEEP[:2, :2, :2], "class_weights": CLASS_WEIGHTS}
+    chosen = [(a, b) for a in ("count", "skip") for b in (0, None)]
+
+    @jax.jit
+    def every(x):
+        call = getattr(jaxce, loss)
+        losses = [lambda x, a=a, b=b: call(x, labels, absent=a, batch_axis=b, **own, **masks) for a, b in chosen]
+        return [jnp.vdot(jax.grad(one)(x), direction) for one in losses]
+
+    for got, (absent, batch_axis) in zip(every(jnp.asarray(x)), chosen, strict=True):
+        options = {"absent": absent, **own, **masks}
+        up, down = (
+            expected(loss, x + step * direction, labels, batch_axis is not None, "mean", **options)
+            for step in (1e-6, -1e-6)
+        )
+        np.testing.assert_allclose(got, (up - down) / 2e-6, rtol=1e-6, atol=1e-8, err_msg=f"{absent} {batch_axis}")
+
+
 @each_loss
 def test_a_weight_of_a_pixel_is_its_repetition(loss):
     x, labels, own = inputs(loss, "softmax")
