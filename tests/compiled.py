@@ -70,6 +70,10 @@ def memory():
     x, _, w = shapes("narrow", jnp.float32, "probs")
     short = jax.ShapeDtypeStruct(x.shape, jnp.bfloat16)
     keep = jax.ShapeDtypeStruct(x.shape[:1], jnp.bool_)
+    for name in ("focal_loss", "poly1_loss", "generalized_cross_entropy"):
+        for size, dtype in (("narrow", jnp.float32), ("wide", jnp.bfloat16)):
+            function = jax.value_and_grad(getattr(jaxce, name))
+            yield f"{name} {size}", temporary(function, shapes(size, dtype, "ids")[:2])
     yield "short labels", temporary(jax.value_and_grad(jaxce.cross_entropy), (x, short))
     yield "nll_loss probs", temporary(jax.value_and_grad(jaxce.nll_loss), (x, x))
     if FUSED:
