@@ -2,6 +2,7 @@
 
 from jaxce._class_weights import balanced_class_weights
 from jaxce._divergence import brier_loss, entropy, js_divergence, kl_divergence
+from jaxce._focal import focal_loss, generalized_cross_entropy, poly1_loss
 from jaxce._lovasz import lovasz_hinge, lovasz_softmax
 from jaxce._margins import (
     multiclass_hinge_loss,
@@ -10,7 +11,6 @@ from jaxce._margins import (
     soft_margin_loss,
 )
 from jaxce._regions import dice_loss, jaccard_loss, tversky_loss
-from jaxce._reshaped import focal_loss, generalized_cross_entropy, poly1_loss
 from jaxce._sigmoid import asymmetric_loss, binary_cross_entropy, sigmoid_binary_cross_entropy, sigmoid_focal_loss
 from jaxce._softmax import cross_entropy, linear_cross_entropy, nll_loss
 from jaxce._types import LinearAux

@@ -5,12 +5,12 @@ from jax import Array
 from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import times
+from jaxce._cross_entropy import log_probs
 from jaxce._inputs import open_logits, open_softmax
-from jaxce._labels import distribution, target, weighed, widened
-from jaxce._log_normalizer import log_probs
-from jaxce._types import Examples, Hyperparameter, Opened, OpenedSoftmax, Reduced, Reduction
-from jaxce.reductions import evaluate
+from jaxce._numerics import safe_multiply
+from jaxce._targets import target, target_probs, upcast_probs, weighted_class_sum
+from jaxce._types import Hyperparameter, Inputs, PerExample, Reduced, Reduction, SoftmaxInputs
+from jaxce.reductions import run_loss
 
 
 def entropy(
@@ -49,12 +49,12 @@ def entropy(
         Shannon, "A Mathematical Theory of Communication" (Bell System Technical Journal 27, 1948), section 6.
     """
     x = open_logits(logits, axis=axis, sample_weights=sample_weights, where=where, reduction=reduction)
-    return evaluate(_entropy, x, reduction)
+    return run_loss(_entropy, x, reduction)
 
 
-def _entropy(x: Opened) -> tuple[Examples, float]:
+def _entropy(x: Inputs) -> tuple[PerExample, float]:
     log_p = log_probs(x)
-    return jnp.sum(times(jnp.exp(log_p), -log_p), x.axis), 1.0
+    return jnp.sum(safe_multiply(jnp.exp(log_p), -log_p), x.axis), 1.0
 
 
 def kl_divergence(
@@ -112,13 +112,13 @@ def kl_divergence(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_kl_divergence, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_kl_divergence, x, reduction, label_smoothing=label_smoothing)
 
 
-def _kl_divergence(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
-    x = widened(x)
-    q = distribution(x, label_smoothing)
-    return weighed(x, _relative(q, log_probs(x)))
+def _kl_divergence(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+    x = upcast_probs(x)
+    q = target_probs(x, label_smoothing)
+    return weighted_class_sum(x, _relative(q, log_probs(x)))
 
 
 def js_divergence(
@@ -176,14 +176,14 @@ def js_divergence(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_js_divergence, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_js_divergence, x, reduction, label_smoothing=label_smoothing)
 
 
-def _js_divergence(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
-    x = widened(x)
-    q, p = distribution(x, label_smoothing), jnp.exp(log_probs(x))
+def _js_divergence(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+    x = upcast_probs(x)
+    q, p = target_probs(x, label_smoothing), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
-    return weighed(x, (_relative(q, log_m) + _relative(p, log_m)) / 2)
+    return weighted_class_sum(x, (_relative(q, log_m) + _relative(p, log_m)) / 2)
 
 
 def brier_loss(
@@ -240,19 +240,19 @@ def brier_loss(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_brier_loss, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_brier_loss, x, reduction, label_smoothing=label_smoothing)
 
 
-def _brier_loss(x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0) -> tuple[Examples, Array]:
-    x = widened(x)
-    p, q = jnp.exp(log_probs(x)), distribution(x, label_smoothing)
+def _brier_loss(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+    x = upcast_probs(x)
+    p, q = jnp.exp(log_probs(x)), target_probs(x, label_smoothing)
     weight = target(x)[1]
-    return times(weight, jnp.sum((p - q) ** 2, x.axis)), weight
+    return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
 
 
 def _relative(q: Array, log_p: Array) -> Array:
     """``q (log q - log p)`` with ``0 log 0 = 0``, and finite slopes there."""
-    return times(q, _log(q) - log_p)
+    return safe_multiply(q, _log(q) - log_p)
 
 
 def _log(p: Array) -> Array:

@@ -5,7 +5,7 @@ under a trace they become NaN further on, which `checkify` can be asked to find.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +14,23 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._classes import example_shape, kept_rows
+from jaxce._class_axis import broadcast_mask, example_shape
+from jaxce._numerics import compute_dtype, fill_masked
 from jaxce._types import (
     REDUCTION_NAMES,
     AnyArray,
     AxisName,
     Hyperparameter,
     Ids,
-    Leaf,
-    Opened,
-    OpenedSigmoid,
-    OpenedSoftmax,
+    Inputs,
     Probs,
     Reduction,
     Shape,
+    SigmoidInputs,
     Size,
+    SoftmaxInputs,
 )
-from jaxce._values import is_at_hand, on_device, read_answers, read_ids, without_ignored
+from jaxce._value_checks import as_jax_array, check_binary_labels, check_ids, is_concrete, without_ignored
 
 Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
 """Hyperparameters by name: the value, and the closed range it must lie in."""
@@ -50,7 +50,7 @@ def open_softmax(
     ranges: Ranges | None = None,
     name: str = "logits",
     only_ids: bool = False,
-) -> OpenedSoftmax:
+) -> SoftmaxInputs:
     """Opens a loss over exclusive classes: ids or probabilities along ``axis``, or ``only_ids``."""
     check_hyperparameters(ranges or {}, reduction)
     x = floating(name, logits)
@@ -58,21 +58,21 @@ def open_softmax(
     examples = example_shape(x, axis)
     y = _label_array(name, labels, x.shape, axis, only_ids)
     dtype = compute_dtype(x)
-    keep = mask(where, examples)
+    keep = check_mask(where, examples)
     if jnp.issubdtype(y.dtype, jnp.floating):
         refuse_ignore_index(ignore_index)
-        read: Ids | Probs = Probs(on_device(y))
+        read: Ids | Probs = Probs(as_jax_array(y))
     else:
         keep = without_ignored(y, ignore_index, keep)
-        read = read_ids(y, x.shape[axis] * shards(class_axis_name), keep)
-    kept = None if keep is None else on_device(keep)
-    return OpenedSoftmax(
+        read = check_ids(y, x.shape[axis] * shards(class_axis_name), keep)
+    mask = None if keep is None else as_jax_array(keep)
+    return SoftmaxInputs(
         logits=x,
         axis=axis,
         labels=read,
-        kept=kept,
+        mask=mask,
         class_weights=per_class("class_weights", class_weights, x.shape[axis], dtype),
-        sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
+        sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         class_axis_name=class_axis_name,
     )
 
@@ -84,16 +84,16 @@ def open_logits(
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
     reduction: Reduction,
-) -> Opened:
+) -> Inputs:
     """Opens logits of exclusive classes without labels."""
     check_hyperparameters({}, reduction)
     x = floating("logits", logits)
     axis = class_axis("logits", x.shape, axis)
     examples = example_shape(x, axis)
-    keep = mask(where, examples)
-    kept = None if keep is None else on_device(keep)
-    weights = per_example("sample_weights", sample_weights, examples, kept, compute_dtype(x))
-    return Opened(logits=x, axis=axis, kept=kept, sample_weights=weights)
+    keep = check_mask(where, examples)
+    mask = None if keep is None else as_jax_array(keep)
+    weights = per_example("sample_weights", sample_weights, examples, mask, compute_dtype(x))
+    return Inputs(logits=x, axis=axis, mask=mask, sample_weights=weights)
 
 
 def open_sigmoid(
@@ -112,7 +112,7 @@ def open_sigmoid(
     no: int = 0,
     rows: bool = False,
     bounded: bool = False,
-) -> OpenedSigmoid:
+) -> SigmoidInputs:
     """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
 
     ``no`` is the label for it. Where they are masked, ``filler`` stands for the logit, and yes for the label. Floating
@@ -125,18 +125,18 @@ def open_sigmoid(
     y = answer_array(name, labels, x.shape)
     dtype = compute_dtype(x)
     examples = example_shape(x, axis) if rows else x.shape
-    keep = mask(where, examples)
-    kept = None if keep is None else on_device(keep)
-    shown = kept_rows(kept, x, axis) if rows else kept
+    keep = check_mask(where, examples)
+    mask = None if keep is None else as_jax_array(keep)
+    shown = broadcast_mask(mask, x, axis) if rows else mask
 
     classes = x.shape[axis : axis + 1]
-    return OpenedSigmoid(
-        logits=hide(x, shown, filler),
+    return SigmoidInputs(
+        logits=fill_masked(x, shown, filler),
         axis=axis,
-        kept=kept,
-        labels=read_answers(hide(on_device(y), shown, 1.0), dtype, no, bounded),
+        mask=mask,
+        labels=check_binary_labels(fill_masked(as_jax_array(y), shown, 1.0), dtype, no, bounded),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
-        sample_weights=per_example("sample_weights", sample_weights, examples, kept, dtype),
+        sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
     )
 
@@ -147,10 +147,10 @@ def open_values(
     """Opens per-example values of any kind, with their weights and mask."""
     check_hyperparameters({}, reduction)
     x = floating("values", values)
-    keep = mask(where, x.shape)
-    kept = None if keep is None else on_device(keep)
-    x = hide(x, kept).astype(compute_dtype(x))
-    return x, per_example("weights", weights, x.shape, kept, x.dtype), kept
+    keep = check_mask(where, x.shape)
+    mask = None if keep is None else as_jax_array(keep)
+    x = fill_masked(x, mask).astype(compute_dtype(x))
+    return x, per_example("weights", weights, x.shape, mask, x.dtype), mask
 
 
 def open_ids(
@@ -164,29 +164,8 @@ def open_ids(
     y = array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    keep = without_ignored(y, ignore_index, mask(where, y.shape))
-    return read_ids(y, classes, keep), None if keep is None else on_device(keep)
-
-
-def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype losses are computed and returned in: float32, or float64 for float64."""
-    return np.dtype(np.float64 if getattr(x, "dtype", x) == np.float64 else np.float32)
-
-
-def wider(a: AnyArray, b: AnyArray) -> np.dtype[Any]:
-    """The dtype in which two arrays are multiplied; where theirs differ, asked for, so under strict promotion too."""
-    with jax.numpy_dtype_promotion("standard"):
-        return np.dtype(jnp.promote_types(a.dtype, b.dtype))
-
-
-def hide(x: Leaf, kept: Array | None, filler: float = 0.0) -> Leaf:
-    """``x`` with ``filler`` where it is masked, so that nothing the mask covers is ever computed with."""
-    return x if kept is None else jnp.where(kept, x, jnp.asarray(filler, x.dtype))
-
-
-def is_off(value: Hyperparameter) -> bool:
-    """Whether a hyperparameter is the Python number 0, so that its terms need not be traced."""
-    return isinstance(value, int | float) and bool(value == 0)
+    keep = without_ignored(y, ignore_index, check_mask(where, y.shape))
+    return check_ids(y, classes, keep), None if keep is None else as_jax_array(keep)
 
 
 def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
@@ -206,7 +185,7 @@ def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
 
 
 def _is_known_number(value: Hyperparameter | np.ndarray) -> bool:
-    return isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_at_hand(value)
+    return isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_concrete(value)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -240,7 +219,7 @@ def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
     x = array(name, value)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype. Use {name}.astype(jnp.float32).")
-    return on_device(x)
+    return as_jax_array(x)
 
 
 def class_axis(name: str, shape: Shape, axis: int) -> int:
@@ -333,7 +312,7 @@ def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities as 
         )
 
 
-def mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
+def check_mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
     """The mask, still in NumPy if it came so: what is at hand can be looked at under a trace too."""
     if where is None:
         return None
@@ -345,14 +324,14 @@ def mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
 
 
 def per_example(
-    name: str, value: ArrayLike | None, examples: Shape, kept: Array | None, dtype: DTypeLike
+    name: str, value: ArrayLike | None, examples: Shape, mask: Array | None, dtype: DTypeLike
 ) -> Array | None:
     """Weights of the examples, 0 where masked."""
     if value is None:
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    shown: Array = hide(weights, kept).astype(dtype)
+    shown: Array = fill_masked(weights, mask).astype(dtype)
     return shown
 
 
@@ -372,7 +351,7 @@ def _weights(name: str, value: ArrayLike, hint: str = "") -> Array:
     weights = array(name, value)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or jnp.issubdtype(weights.dtype, jnp.integer)):
         raise TypeError(f"{name}: got dtype {weights.dtype}; expected real numbers.{hint}")
-    return on_device(weights)
+    return as_jax_array(weights)
 
 
 def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:

@@ -19,14 +19,14 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._classes import along_axis, local_ids, over_shards, pick
-from jaxce._inputs import compute_dtype, hide, wider
-from jaxce._log_normalizer import describe_logits
-from jaxce._mesh import vary, varying_axes
-from jaxce._types import AxisName, Examples, Ids, LinearAux, Named, OpenedLinear, OpenedSoftmax, Placement, Size
-from jaxce.reductions import weighted
+from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_class
+from jaxce._cross_entropy import describe_logits
+from jaxce._numerics import compute_dtype, fill_masked, wider
+from jaxce._sharding import pvary_tree, varying_axes
+from jaxce._types import AxisName, Ids, LinearAux, LinearInputs, LinearSharding, Named, PerExample, Size, SoftmaxInputs
+from jaxce.reductions import apply_weights
 
-Loss: TypeAlias = Callable[[OpenedSoftmax, Named], tuple[Examples, Array]]
+Loss: TypeAlias = Callable[[SoftmaxInputs, Named], tuple[PerExample, Array]]
 """Loss and weight of each example of an opened loss, given the hyperparameters that are on, by name."""
 
 Losses: TypeAlias = tuple[Array, Array, LinearAux | None]
@@ -35,7 +35,7 @@ COLUMNS = 4096
 """On a CPU the gradient of the kernel is summed this many classes at a time: the summands stay in the cache."""
 
 
-class Plan(NamedTuple):
+class LoopConfig(NamedTuple):
     """What is fixed about the loop: the loss, the tokens in a chunk, and whether only the sum is wanted."""
 
     loss: Loss
@@ -46,16 +46,16 @@ class Plan(NamedTuple):
     has_aux: bool
 
 
-def linear_losses(x: OpenedLinear, loss: Loss, only_sums: bool, has_aux: bool) -> Losses:
+def linear_losses(x: LinearInputs, loss: Loss, only_sums: bool, has_aux: bool) -> Losses:
     """The losses and weights of the tokens, or their sums, and what there is to tell about the logits."""
-    plan = Plan(loss, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
+    plan = LoopConfig(loss, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
     if x.placement is not None:
         return _placed(plan, x.placement, x.rows, x.shared)
     losses: Losses = _losses(plan, x.rows, x.shared)
     return losses
 
 
-def _placed(plan: Plan, place: Placement, rows: Named, shared: Named) -> Losses:
+def _placed(plan: LoopConfig, place: LinearSharding, rows: Named, shared: Named) -> Losses:
     """The same with every device at its own tokens and classes."""
     outer = () if plan.class_axis_name is None else plan.class_axis_name
     names = (*((outer,) if isinstance(outer, str) else outer), *place.classes)
@@ -82,7 +82,7 @@ def _placed(plan: Plan, place: Placement, rows: Named, shared: Named) -> Losses:
     return losses
 
 
-def _resharded(place: Placement, a: Array, spec: PartitionSpec) -> Array:
+def _resharded(place: LinearSharding, a: Array, spec: PartitionSpec) -> Array:
     """An array whose type has the explicit axes of a spec, as a `shard_map` wants it."""
     parts = (part if isinstance(part, tuple) else (part,) for part in spec)
     shown = PartitionSpec(*(tuple(name for name in part if name in place.explicit) for part in parts))
@@ -91,7 +91,7 @@ def _resharded(place: Placement, a: Array, spec: PartitionSpec) -> Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def _losses(plan: Plan, rows: Named, shared: Named) -> Losses:
+def _losses(plan: LoopConfig, rows: Named, shared: Named) -> Losses:
     tokens = rows["hidden"].shape[:-1]
     dtype = compute_dtype(_operand(rows, shared))
     flat = {n: jnp.broadcast_to(a, tokens + a.shape[len(tokens) :]) for n, a in rows.items()}
@@ -106,32 +106,32 @@ def _losses(plan: Plan, rows: Named, shared: Named) -> Losses:
     return values, weights, jax.tree.map(lambda a: a.reshape(tokens), aux)
 
 
-def _weights(plan: Plan, rows: Named, shared: Named) -> Examples:
+def _weights(plan: LoopConfig, rows: Named, shared: Named) -> PerExample:
     """What each token counts in a mean, which its logits have no part in."""
     w, ids, name = shared.get("class_weights"), rows["ids"], plan.class_axis_name
     zeros = jnp.zeros(ids.shape, compute_dtype(_operand(rows, shared)))
-    weight = jnp.ones_like(zeros) if w is None else pick(w, local_ids(ids, w.size, name), 0, name)
-    return weighted(zeros, weight, rows.get("sample_weights"), rows.get("kept"))[1]
+    weight = jnp.ones_like(zeros) if w is None else take_class(w, local_ids(ids, w.size, name), 0, name)
+    return apply_weights(zeros, weight, rows.get("sample_weights"), rows.get("mask"))[1]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _total(plan: Plan, rows: Named, shared: Named) -> tuple[Array, LinearAux | None]:
+def _total(plan: LoopConfig, rows: Named, shared: Named) -> tuple[Array, LinearAux | None]:
     """The sum of the losses."""
 
     def step(_: None, rows: Named) -> tuple[None, Any]:
         values, aux = _of_chunk(plan, _raw(plan, rows, shared), rows | shared)
         return None, (jnp.sum(values), aux)
 
-    _, (sums, aux) = lax.scan(step, None, _cut(plan, rows, shared))
-    return jnp.sum(sums), _joined(aux, rows)
+    _, (sums, aux) = lax.scan(step, None, _split_chunks(plan, rows, shared))
+    return jnp.sum(sums), _merge_chunks(aux, rows)
 
 
-def _total_jvp(plan: Plan, primals: tuple[Named, Named], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+def _total_jvp(plan: LoopConfig, primals: tuple[Named, Named], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     moving = {n: t for named in tangents for n, t in named.items() if not _is_still(t)}
     total, aux, gradients = _total_and_gradients(plan, tuple(moving), *primals)
-    still = {"hidden": _column(primals[0]), "sample_weights": primals[0].get("kept")}
-    slope = sum(jnp.sum(gradients[n] * hide(t, still.get(n)).astype(total.dtype)) for n, t in moving.items())
-    slope = over_shards(jnp.asarray(slope, total.dtype), plan.class_axis_name)
+    still = {"hidden": _column(primals[0]), "sample_weights": primals[0].get("mask")}
+    slope = sum(jnp.sum(gradients[n] * fill_masked(t, still.get(n)).astype(total.dtype)) for n, t in moving.items())
+    slope = psum_classes(jnp.asarray(slope, total.dtype), plan.class_axis_name)
     return (total, aux), (slope, jax.tree.map(zero_from_primal, aux))
 
 
@@ -140,44 +140,50 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 @partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
 def _total_and_gradients(
-    plan: Plan, moving: tuple[str, ...], rows: Named, shared: Named
+    plan: LoopConfig, moving: tuple[str, ...], rows: Named, shared: Named
 ) -> tuple[Array, LinearAux | None, Named]:
     """The sum of the losses, and its gradients along what moves: on every device its own share of them."""
     dtype, axes = compute_dtype(_operand(rows, shared)), varying_axes((rows, shared))
     shards = 1 if plan.class_axis_name is None else lax.axis_size(plan.class_axis_name)
-    rows, shared = ({n: vary(a, axes) if n in moving else a for n, a in named.items()} for named in (rows, shared))
+    rows, shared = (
+        {n: pvary_tree(a, axes) if n in moving else a for n, a in named.items()} for named in (rows, shared)
+    )
 
     def step(sums: Named, rows: Named) -> tuple[Named, Any]:
         given = rows | shared
 
         def share(raw: Array, parts: Named) -> tuple[Array, LinearAux | None]:
             values, aux = _of_chunk(plan, raw, given | parts)
-            return vary(jnp.sum(values), axes) / shards, aux
+            return pvary_tree(jnp.sum(values), axes) / shards, aux
 
         parts = {n: given[n] for n in moving if n not in ("hidden", "kernel")}
         value, pull, aux = jax.vjp(share, _raw(plan, rows, shared), parts, has_aux=True)
-        d_raw, gradients = pull(vary(jnp.ones((), dtype), axes))
+        d_raw, gradients = pull(pvary_tree(jnp.ones((), dtype), axes))
         d_raw = d_raw.astype(_operand(rows, shared))
         sums = {n: sums[n] + gradients[n] if n in gradients else sums[n] for n in sums}
         if "hidden" in moving:
             side = plan.kernel_layout.index("v")
-            gradients["hidden"] = hide(_dot(d_raw, shared["kernel"].astype(d_raw.dtype), 1, side), _column(rows))
+            gradients["hidden"] = fill_masked(_dot(d_raw, shared["kernel"].astype(d_raw.dtype), 1, side), _column(rows))
         if "kernel" in moving:
             sums["kernel"] = _added(sums["kernel"], d_raw, _hidden(rows, d_raw.dtype), plan.kernel_layout)
         return sums, (value, aux, {n: g for n, g in gradients.items() if n in rows})
 
-    zeros = {n: vary(jnp.zeros(shared[n].shape, dtype), axes) for n in moving if n in shared}
-    sums, (values, aux, of_rows) = lax.scan(step, zeros, _cut(plan, rows, shared))
-    return over_shards(jnp.sum(values), plan.class_axis_name), _joined(aux, rows), sums | _joined(of_rows, rows)
+    zeros = {n: pvary_tree(jnp.zeros(shared[n].shape, dtype), axes) for n in moving if n in shared}
+    sums, (values, aux, of_rows) = lax.scan(step, zeros, _split_chunks(plan, rows, shared))
+    return (
+        psum_classes(jnp.sum(values), plan.class_axis_name),
+        _merge_chunks(aux, rows),
+        sums | _merge_chunks(of_rows, rows),
+    )
 
 
-def _each(plan: Plan, rows: Named, shared: Named) -> tuple[Examples, LinearAux | None]:
+def _each(plan: LoopConfig, rows: Named, shared: Named) -> tuple[PerExample, LinearAux | None]:
     """The loss of each token. Only who calls knows the cotangents, so the logits are computed again for a gradient."""
     operand, axes = _operand(rows, shared), varying_axes((rows, shared))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
     kernel = shared["kernel"].astype(compute_dtype(operand))
-    own = vary({n: a for n, a in shared.items() if n in ("bias", "class_weights")} | {"kernel": kernel}, axes)
-    rows, shared = rows | {"hidden": vary(rows["hidden"], axes)}, shared | own
+    own = pvary_tree({n: a for n, a in shared.items() if n in ("bias", "class_weights")} | {"kernel": kernel}, axes)
+    rows, shared = rows | {"hidden": pvary_tree(rows["hidden"], axes)}, shared | own
 
     @partial(jax.checkpoint, prevent_cse=False)
     def step(_: None, rows: Named) -> tuple[None, Any]:
@@ -185,33 +191,33 @@ def _each(plan: Plan, rows: Named, shared: Named) -> tuple[Examples, LinearAux |
         raw = _raw(plan, short, shared | {"kernel": shared["kernel"].astype(operand)})
         return None, _of_chunk(plan, raw, rows | shared)
 
-    _, (values, aux) = lax.scan(step, None, _cut(plan, rows, shared))
-    joined: tuple[Examples, LinearAux | None] = _joined((values, aux), rows)
+    _, (values, aux) = lax.scan(step, None, _split_chunks(plan, rows, shared))
+    joined: tuple[PerExample, LinearAux | None] = _merge_chunks((values, aux), rows)
     return joined
 
 
-def _of_chunk(plan: Plan, raw: Array, given: Named) -> tuple[Examples, LinearAux | None]:
+def _of_chunk(plan: LoopConfig, raw: Array, given: Named) -> tuple[PerExample, LinearAux | None]:
     """The weighted losses of some tokens from the product of their hidden states and the kernel."""
-    kept = given.get("kept")
-    x = OpenedSoftmax(
+    mask = given.get("mask")
+    x = SoftmaxInputs(
         logits=_logits(raw, given),
         axis=1,
-        labels=Ids(given["ids"], given.get("readable")),
-        kept=kept,
+        labels=Ids(given["ids"], given.get("valid")),
+        mask=mask,
         class_weights=given.get("class_weights"),
         sample_weights=given.get("sample_weights"),
         class_axis_name=plan.class_axis_name,
     )
-    values, _ = weighted(*plan.loss(x, given), x.sample_weights, kept)
+    values, _ = apply_weights(*plan.loss(x, given), x.sample_weights, mask)
     if not plan.has_aux:
         return values, None
     aux = describe_logits(lax.stop_gradient(x.logits), plan.class_axis_name)
-    return values, LinearAux(*(hide(a, kept) for a in aux))
+    return values, LinearAux(*(fill_masked(a, mask) for a in aux))
 
 
 def _logits(raw: Array, given: Named) -> Array:
     """``cap tanh(scale (h W + b) / cap)``; a class whose bias is ``-inf`` keeps it under any scale and cap."""
-    bias = along_axis(given["bias"], raw.ndim, 1) if "bias" in given else jnp.zeros((), raw.dtype)
+    bias = broadcast_per_class(given["bias"], raw.ndim, 1) if "bias" in given else jnp.zeros((), raw.dtype)
     if "logit_scale" not in given and "logit_softcap" not in given:
         return raw + bias
     closed = jnp.isneginf(bias)
@@ -221,7 +227,7 @@ def _logits(raw: Array, given: Named) -> Array:
     return jnp.where(closed, -jnp.inf, x)
 
 
-def _raw(plan: Plan, rows: Named, shared: Named) -> Array:
+def _raw(plan: LoopConfig, rows: Named, shared: Named) -> Array:
     """``h W``, accumulated in the computing dtype."""
     dtype = _operand(rows, shared)
     return _project(plan.kernel_layout, _hidden(rows, dtype), shared["kernel"].astype(dtype))
@@ -275,19 +281,19 @@ def _operand(rows: Named, shared: Named) -> np.dtype[Any]:
 
 def _hidden(rows: Named, dtype: DTypeLike) -> Array:
     """Hidden states, 0 where masked: neither a logit nor the gradient of the kernel meets what is there."""
-    hidden: Array = hide(rows["hidden"], _column(rows)).astype(dtype)
+    hidden: Array = fill_masked(rows["hidden"], _column(rows)).astype(dtype)
     return hidden
 
 
 def _column(rows: Named) -> Array | None:
-    return rows["kept"][:, None] if "kept" in rows else None
+    return rows["mask"][:, None] if "mask" in rows else None
 
 
 def _is_still(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0
 
 
-def _cut(plan: Plan, rows: Named, shared: Named) -> Named:
+def _split_chunks(plan: LoopConfig, rows: Named, shared: Named) -> Named:
     """The rows ``[tokens, ...]`` as ``[chunks, tokens in each, ...]``, of sizes as even as can be, the last masked."""
     tokens, classes = rows["hidden"].shape[0], shared["kernel"].shape[plan.kernel_layout.index("v")]
     size = plan.chunk_size or default_chunk_size(tokens, classes)
@@ -296,8 +302,8 @@ def _cut(plan: Plan, rows: Named, shared: Named) -> Named:
         size = max(1, -(-tokens // max(1, chunks)))
     padding = chunks * size - tokens
     if not isinstance(padding, int) or padding:
-        rows = {"kept": jnp.ones(tokens, bool)} | rows
-        rows = {n: _padded(a, padding, n == "readable") for n, a in rows.items()}
+        rows = {"mask": jnp.ones(tokens, bool)} | rows
+        rows = {n: _padded(a, padding, n == "valid") for n, a in rows.items()}
     return {n: a.reshape(chunks, size, *a.shape[1:]) for n, a in rows.items()}
 
 
@@ -305,7 +311,7 @@ def _padded(a: Array, padding: Size, value: bool) -> Array:
     return jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1), constant_values=value)
 
 
-def _joined(chunks: Any, rows: Named) -> Any:
+def _merge_chunks(chunks: Any, rows: Named) -> Any:
     """Undoes the cut."""
     tokens = rows["hidden"].shape[0]
     return jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:tokens], chunks)

@@ -23,17 +23,15 @@ from jaxce._inputs import (
     check_choice,
     check_hyperparameters,
     check_integer,
-    compute_dtype,
+    check_mask,
     floating,
-    is_off,
-    mask,
     per_class,
     per_example,
     shards,
-    wider,
 )
-from jaxce._types import AnyArray, AxisName, Hyperparameter, OpenedLinear, Placement, Reduction, Shape, Size
-from jaxce._values import on_device, read_ids, without_ignored
+from jaxce._numerics import compute_dtype, is_off, wider
+from jaxce._types import AnyArray, AxisName, Hyperparameter, LinearInputs, LinearSharding, Reduction, Shape, Size
+from jaxce._value_checks import as_jax_array, check_ids, without_ignored
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -56,7 +54,7 @@ def open_linear(
     in_specs: Specs | None,
     reduction: Reduction,
     ranges: Ranges,
-) -> OpenedLinear:
+) -> LinearInputs:
     """Opens a loss over the classes of a linear layer; the hyperparameters that are on become arrays."""
     check_hyperparameters(ranges, reduction)
     positive = {"logit_scale": logit_scale, "logit_softcap": logit_softcap}
@@ -68,16 +66,16 @@ def open_linear(
     dtype = compute_dtype(wider(h, w))
     tokens = h.shape[:-1]
     y = _label_ids(labels, tokens, h.shape)
-    keep = without_ignored(y, ignore_index, mask(where, tokens))
-    kept = None if keep is None else on_device(keep)
-    ids = read_ids(y, classes * shards(class_axis_name), keep)
+    keep = without_ignored(y, ignore_index, check_mask(where, tokens))
+    mask = None if keep is None else as_jax_array(keep)
+    ids = check_ids(y, classes * shards(class_axis_name), keep)
     numbers = {name: value for name, (value, *_) in ranges.items() if not is_off(value)} | positive
     rows = {
         "hidden": h,
         "ids": ids.ids,
-        "readable": ids.readable,
-        "kept": kept,
-        "sample_weights": per_example("sample_weights", sample_weights, tokens, kept, dtype),
+        "valid": ids.valid,
+        "mask": mask,
+        "sample_weights": per_example("sample_weights", sample_weights, tokens, mask, dtype),
     }
     shared = {
         "kernel": w,
@@ -86,7 +84,7 @@ def open_linear(
         **{name: None if value is None else jnp.asarray(value, dtype) for name, value in numbers.items()},
     }
     others = [a for a in (*rows.values(), *shared.values()) if a is not None]
-    return OpenedLinear(
+    return LinearInputs(
         rows={name: a for name, a in rows.items() if a is not None},
         shared={name: a for name, a in shared.items() if a is not None},
         kernel_layout=kernel_layout,
@@ -100,8 +98,8 @@ def _check_positive(values: dict[str, Hyperparameter | None]) -> None:
     for name, value in values.items():
         if value is None:
             continue
-        at_hand = isinstance(value, int | float | np.generic | np.ndarray) and np.ndim(value) == 0
-        if at_hand and not 0 < float(value) < math.inf:
+        is_known = isinstance(value, int | float | np.generic | np.ndarray) and np.ndim(value) == 0
+        if is_known and not 0 < float(value) < math.inf:
             raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
         check_hyperparameters({name: (value, 0, math.inf)}, "none")
 
@@ -152,7 +150,7 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
 
 def place(
     hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
-) -> Placement | None:
+) -> LinearSharding | None:
     """The placement on the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
@@ -174,7 +172,7 @@ def place(
         specs = of_hidden, of_kernel, *(jax.typeof(a).sharding.spec for a in others)
         used = {name for spec in specs for names in _axes(spec, len(spec), free) for name in names}
         free = {name: kind for name, kind in free.items() if name in used}
-    return Placement(mesh, frozenset(free), tuple(tokens), classes, explicit) if free else None
+    return LinearSharding(mesh, frozenset(free), tuple(tokens), classes, explicit) if free else None
 
 
 def free_axes(hidden: Array, kernel: Array) -> dict[str, AxisType]:

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import ratio, times
-from jaxce._pixels import found, in_rows, over_classes, scores
+from jaxce._numerics import safe_divide, safe_multiply
 from jaxce._region_inputs import open_regions
-from jaxce._types import Activation, OpenedRegions, Reduced, Reduction
-from jaxce.reductions import evaluate
+from jaxce._region_sums import in_rows, over_classes, region_logits, region_probs
+from jaxce._types import Activation, Reduced, Reduction, RegionInputs
+from jaxce.reductions import run_loss
 
 
 def lovasz_softmax(
@@ -75,11 +75,11 @@ def lovasz_softmax(
         ignore_index=ignore_index,
         reduction=reduction,
     )
-    return evaluate(_lovasz_softmax, x, reduction)
+    return run_loss(_lovasz_softmax, x, reduction)
 
 
-def _lovasz_softmax(x: OpenedRegions) -> tuple[Array, Array]:
-    p, y, n = found(x)
+def _lovasz_softmax(x: RegionInputs) -> tuple[Array, Array]:
+    p, y, n = region_probs(x)
     return over_classes(x, _lovasz_extension(x, jnp.abs(y - p), y, n), y, n)
 
 
@@ -140,23 +140,23 @@ def lovasz_hinge(
         ignore_index=None,
         reduction=reduction,
     )
-    return evaluate(_lovasz_hinge, x, reduction)
+    return run_loss(_lovasz_hinge, x, reduction)
 
 
-def _lovasz_hinge(x: OpenedRegions) -> tuple[Array, Array]:
-    z, y, n = scores(x)
+def _lovasz_hinge(x: RegionInputs) -> tuple[Array, Array]:
+    z, y, n = region_logits(x)
     errors = jnp.maximum(1 - z * (2 * y - 1), 0)
     return over_classes(x, _lovasz_extension(x, errors, y, n), y, n)
 
 
-def _lovasz_extension(x: OpenedRegions, errors: Array, y: Array, n: Array) -> Array:
+def _lovasz_extension(x: RegionInputs, errors: Array, y: Array, n: Array) -> Array:
     """``sum_i e_i (J_i - J_{i-1})``, the errors of each region sorted; pixels count ``n`` times.
 
     ``J`` is one minus intersection over union. Its steps are written out, and both are sums of what is still to come or
     has come: as differences they would round away.
     """
     e, y, n = (in_rows(x, a) for a in (errors, y, jnp.broadcast_to(n, errors.shape)))
-    n = ratio(n, lax.stop_gradient(jnp.max(n, 1, keepdims=True, initial=0)), 0)  # the scale of n does not matter
+    n = safe_divide(n, lax.stop_gradient(jnp.max(n, 1, keepdims=True, initial=0)), 0)  # the scale of n does not matter
     # `jnp.argsort`, whose positions are not split as an explicit mesh splits the errors, before JAX 0.10.
     places = jnp.zeros_like(e, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, e.shape[1], 1), 1)
     _, order = lax.sort((-lax.stop_gradient(e), places), dimension=1, num_keys=1)
@@ -164,6 +164,6 @@ def _lovasz_extension(x: OpenedRegions, errors: Array, y: Array, n: Array) -> Ar
     everything, alarms = jnp.sum(inside, 1, keepdims=True), jnp.cumsum(outside, 1)
     intersection = jnp.pad(lax.cumsum(inside, 1, reverse=True)[:, 1:], ((0, 0), (0, 1), (0, 0)))
     before, union = everything + jnp.pad(alarms[:, :-1], ((0, 0), (1, 0), (0, 0))), everything + alarms
-    step = ratio(inside, before, 0) + ratio(outside, union, 0) * ratio(intersection, before, 0)
+    step = safe_divide(inside, before, 0) + safe_divide(outside, union, 0) * safe_divide(intersection, before, 0)
     first = (before == 0) & (union > 0)  # of an absent class: from no error to all the loss there is
-    return jnp.sum(times(jnp.where(first, 1, step), e), 1)
+    return jnp.sum(safe_multiply(jnp.where(first, 1, step), e), 1)

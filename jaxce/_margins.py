@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import power, times
-from jaxce._classes import beside, kept_rows, one_hot
-from jaxce._inputs import check_choice, compute_dtype, hide, open_sigmoid, open_softmax
-from jaxce._labels import target
-from jaxce._mesh import gathered
-from jaxce._sigmoid import in_classes, surprise_of_log_odds
-from jaxce._types import Examples, Hyperparameter, Ids, OpenedSigmoid, OpenedSoftmax, Reduced, Reduction
-from jaxce.reductions import evaluate
+from jaxce._class_axis import broadcast_mask, expand_class_axis, one_hot
+from jaxce._inputs import check_choice, open_sigmoid, open_softmax
+from jaxce._numerics import compute_dtype, fill_masked, safe_multiply, safe_power
+from jaxce._sharding import replicate_axes
+from jaxce._sigmoid import binary_cross_entropy_from_logits, in_classes
+from jaxce._targets import target
+from jaxce._types import Hyperparameter, Ids, PerExample, Reduced, Reduction, SigmoidInputs, SoftmaxInputs
+from jaxce.reductions import run_loss
 
 
 def multiclass_hinge_loss(
@@ -82,30 +82,30 @@ def multiclass_hinge_loss(
         only_ids=True,
     )
     formula = _weston_watkins if variant == "weston-watkins" else _crammer_singer
-    return evaluate(formula, x, reduction, margin=margin, p=p)
+    return run_loss(formula, x, reduction, margin=margin, p=p)
 
 
-def _weston_watkins(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
+def _weston_watkins(x: SoftmaxInputs, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[PerExample, Array]:
     z, lead, mine = _opened_lead(x)
     return _where_told(x, z, lead, hinge(lead, mine, jnp.asarray(margin, z.dtype), p, x.axis))
 
 
-def _crammer_singer(x: OpenedSoftmax, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[Examples, Array]:
+def _crammer_singer(x: SoftmaxInputs, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[PerExample, Array]:
     z, lead, mine = _opened_lead(x)
     best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
-    return _where_told(x, z, lead, power(_positive(jnp.asarray(margin, z.dtype) + best), p))
+    return _where_told(x, z, lead, safe_power(_positive(jnp.asarray(margin, z.dtype) + best), p))
 
 
-def _opened_lead(x: OpenedSoftmax) -> tuple[Array, Array, Array]:
+def _opened_lead(x: SoftmaxInputs) -> tuple[Array, Array, Array]:
     """The scores, by how much each class leads the right one, and which one that is."""
-    z = hide(x.logits, kept_rows(x.kept, x.logits, x.axis)).astype(compute_dtype(x.logits))
-    return z, *lead_of(z, cast(Ids, x.labels).ids, x.axis)
+    z = fill_masked(x.logits, broadcast_mask(x.mask, x.logits, x.axis)).astype(compute_dtype(x.logits))
+    return z, *logit_gap(z, cast(Ids, x.labels).ids, x.axis)
 
 
-def _where_told(x: OpenedSoftmax, z: Array, lead: Array, loss: Examples) -> tuple[Examples, Array]:
+def _where_told(x: SoftmaxInputs, z: Array, lead: Array, loss: PerExample) -> tuple[PerExample, Array]:
     """The loss, weighted, and NaN where it cannot be told."""
-    named, told, weight = cast(Ids, x.labels).readable, _numbers(lead, x.axis), target(x)[1]
-    return times(weight, only_readable(loss, z, told if named is None else told & named, x.axis)), weight
+    named, told, weight = cast(Ids, x.labels).valid, _numbers(lead, x.axis), target(x)[1]
+    return safe_multiply(weight, only_valid(loss, z, told if named is None else told & named, x.axis)), weight
 
 
 def multilabel_margin_loss(
@@ -157,12 +157,12 @@ def multilabel_margin_loss(
         rows=True,
         bounded=True,
     )
-    return evaluate(_multilabel_margin_loss, x, reduction)
+    return run_loss(_multilabel_margin_loss, x, reduction)
 
 
-def _multilabel_margin_loss(x: OpenedSigmoid) -> tuple[Examples, float]:
+def _multilabel_margin_loss(x: SigmoidInputs) -> tuple[PerExample, float]:
     z, y = x.logits.astype(x.labels.dtype), x.labels
-    return only_readable(multilabel_hinge(z, y, 1 - y, x.axis), z, _numbers(z + y, x.axis), x.axis), 1.0
+    return only_valid(multilabel_hinge(z, y, 1 - y, x.axis), z, _numbers(z + y, x.axis), x.axis), 1.0
 
 
 def multilabel_soft_margin_loss(
@@ -214,11 +214,11 @@ def multilabel_soft_margin_loss(
         rows=True,
         bounded=True,
     )
-    return evaluate(_multilabel_soft_margin_loss, x, reduction)
+    return run_loss(_multilabel_soft_margin_loss, x, reduction)
 
 
-def _multilabel_soft_margin_loss(x: OpenedSigmoid) -> tuple[Examples, float]:
-    loss, weight = in_classes(x, surprise_of_log_odds(x.logits, x.labels, None))
+def _multilabel_soft_margin_loss(x: SigmoidInputs) -> tuple[PerExample, float]:
+    loss, weight = in_classes(x, binary_cross_entropy_from_logits(x.logits, x.labels, None))
     return jnp.sum(loss, x.axis) / loss.shape[x.axis], weight
 
 
@@ -272,39 +272,39 @@ def soft_margin_loss(
         no=-1,
         bounded=True,
     )
-    return evaluate(_soft_margin_loss, x, reduction)
+    return run_loss(_soft_margin_loss, x, reduction)
 
 
-def _soft_margin_loss(x: OpenedSigmoid) -> tuple[Array, float]:
+def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
     return in_classes(x, soft_margin(x.logits.astype(x.labels.dtype), x.labels))
 
 
-def lead_of(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
+def logit_gap(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
     """By how much each class leads the right one, and which one that is."""
     mine = one_hot(ids, x.shape[axis], axis)
     return jnp.where(mine, 0, x - jnp.sum(jnp.where(mine, x, 0), axis, keepdims=True)), mine
 
 
-def hinge(lead: Array, mine: Array, margin: Array, p: Hyperparameter, axis: int) -> Examples:
+def hinge(lead: Array, mine: Array, margin: Array, p: Hyperparameter, axis: int) -> PerExample:
     """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
     missed = _positive(jnp.where(mine, 0, margin + lead))
-    return jnp.sum(power(missed, p), axis) / lead.shape[axis]
+    return jnp.sum(safe_power(missed, p), axis) / lead.shape[axis]
 
 
-def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> Examples:
+def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> PerExample:
     """``1/C sum_ij inside_i outside_j max(0, 1 - x_i + x_j)`` along ``axis``.
 
     One class at a time, so that the pairs are never an array.
     """
-    x, inside, outside = (gathered(a, [axis]) for a in (x, inside, outside))
+    x, inside, outside = (replicate_axes(a, [axis]) for a in (x, inside, outside))
 
     @jax.checkpoint
     def add(loss: Array, i: Array) -> tuple[Array, None]:
         score, weight = (lax.dynamic_index_in_dim(a, i, axis) for a in (x, inside))
-        missed = times(outside, _positive(1 + (x - score)))
-        return loss + times(weight.squeeze(axis), jnp.sum(missed, axis)), None
+        missed = safe_multiply(outside, _positive(1 + (x - score)))
+        return loss + safe_multiply(weight.squeeze(axis), jnp.sum(missed, axis)), None
 
-    total: Examples = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), jnp.arange(x.shape[axis]))[0]
+    total: PerExample = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), jnp.arange(x.shape[axis]))[0]
     return total / x.shape[axis]
 
 
@@ -330,9 +330,9 @@ def _numbers(x: Array, axis: int) -> Array:
     return ~jnp.any(jnp.isnan(x), axis)
 
 
-def only_readable(loss: Examples, x: Array, readable: Array | None, axis: int) -> Examples:
+def only_valid(loss: PerExample, x: Array, valid: Array | None, axis: int) -> PerExample:
     """The loss of rows ``x``, NaN in value and in the gradient of the whole row where it cannot be read."""
-    if readable is None:
+    if valid is None:
         return loss
-    nothing = jnp.sum(jnp.where(beside(readable, axis), 0, x), axis)
-    return loss + jnp.where(readable, jnp.zeros((), x.dtype), jnp.nan) * nothing
+    nothing = jnp.sum(jnp.where(expand_class_axis(valid, axis), 0, x), axis)
+    return loss + jnp.where(valid, jnp.zeros((), x.dtype), jnp.nan) * nothing

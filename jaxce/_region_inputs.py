@@ -6,20 +6,20 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxce._classes import kept_rows
+from jaxce._class_axis import broadcast_mask
 from jaxce._inputs import (
     Ranges,
     answer_array,
     array,
     check_choice,
-    hide,
     one_axis,
     open_sigmoid,
     open_softmax,
     refuse_ignore_index,
 )
-from jaxce._types import OpenedRegions, OpenedSigmoid, OpenedSoftmax, Probs, Reduction
-from jaxce._values import require
+from jaxce._numerics import fill_masked
+from jaxce._types import Probs, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
+from jaxce._value_checks import raise_or_nan
 
 
 def open_regions(
@@ -36,7 +36,7 @@ def open_regions(
     ignore_index: int | None,
     reduction: Reduction,
     ranges: Ranges | None = None,
-) -> OpenedRegions:
+) -> RegionInputs:
     """Opens a loss over regions; labels are ids or probabilities where classes exclude each other, else answers."""
     check_choice("activation", activation, ("softmax", "sigmoid", "none"))
     check_choice("absent", absent, ("count", "skip"))
@@ -55,7 +55,7 @@ def open_regions(
         "reduction": reduction,
         "ranges": ranges,
     }
-    pixels: OpenedSoftmax | OpenedSigmoid
+    pixels: SoftmaxInputs | SigmoidInputs
     if axis is None or activation == "sigmoid":
         refuse_ignore_index(ignore_index, "yes-or-no labels")
         x, y = array(name, logits), array("labels", labels)
@@ -67,11 +67,11 @@ def open_regions(
         pixels = open_softmax(logits, labels, axis=axis, ignore_index=ignore_index, **shared)
     x, axis = pixels.logits, pixels.axis
     if activation == "none":
-        p = hide(x, kept_rows(pixels.kept, x, axis))
-        pixels = dataclasses.replace(pixels, logits=require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]"))
+        p = fill_masked(x, broadcast_mask(pixels.mask, x, axis))
+        pixels = dataclasses.replace(pixels, logits=raise_or_nan("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]"))
     if batch_axis == axis:
         raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
     if isinstance(pixels.labels, Probs):
-        y = hide(pixels.labels.probs, kept_rows(pixels.kept, x, axis))
-        pixels = dataclasses.replace(pixels, labels=Probs(require("labels", y, ~((y < 0) | (y > 1)), "in [0, 1]")))
-    return OpenedRegions(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)
+        y = fill_masked(pixels.labels.probs, broadcast_mask(pixels.mask, x, axis))
+        pixels = dataclasses.replace(pixels, labels=Probs(raise_or_nan("labels", y, ~((y < 0) | (y > 1)), "in [0, 1]")))
+    return RegionInputs(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import power, ratio
-from jaxce._pixels import found, over_classes, over_pixels
+from jaxce._numerics import safe_divide, safe_power
 from jaxce._region_inputs import open_regions
-from jaxce._types import Activation, Hyperparameter, OpenedRegions, Reduced, Reduction
-from jaxce.reductions import evaluate
+from jaxce._region_sums import over_classes, over_pixels, region_probs
+from jaxce._types import Activation, Hyperparameter, Reduced, Reduction, RegionInputs
+from jaxce.reductions import run_loss
 
 
 def dice_loss(
@@ -80,7 +80,7 @@ def dice_loss(
         ranges={"smooth": (smooth, 0, math.inf)},
         reduction=reduction,
     )
-    return evaluate(_tversky_loss, x, reduction, alpha=0.5, beta=0.5, gamma=1.0, smooth=smooth / 2)
+    return run_loss(_tversky_loss, x, reduction, alpha=0.5, beta=0.5, gamma=1.0, smooth=smooth / 2)
 
 
 def tversky_loss(
@@ -161,21 +161,21 @@ def tversky_loss(
         },
         reduction=reduction,
     )
-    return evaluate(_tversky_loss, x, reduction, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
+    return run_loss(_tversky_loss, x, reduction, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
 
 
 def _tversky_loss(
-    x: OpenedRegions,
+    x: RegionInputs,
     alpha: Hyperparameter = 0.0,
     beta: Hyperparameter = 0.0,
     gamma: Hyperparameter = 0.0,
     smooth: Hyperparameter = 0.0,
 ) -> tuple[Array, Array]:
-    p, y, n = found(x)
+    p, y, n = region_probs(x)
     alpha, beta, smooth = (jnp.asarray(h, p.dtype) for h in (alpha, beta, smooth))
     true_pos, false_pos, false_neg = (over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
     missed = alpha * false_pos + beta * false_neg
-    return over_classes(x, power(ratio(missed, true_pos + missed + smooth, 0), gamma), y, n)
+    return over_classes(x, safe_power(safe_divide(missed, true_pos + missed + smooth, 0), gamma), y, n)
 
 
 def jaccard_loss(
@@ -243,4 +243,4 @@ def jaccard_loss(
         ranges={"smooth": (smooth, 0, math.inf)},
         reduction=reduction,
     )
-    return evaluate(_tversky_loss, x, reduction, alpha=1.0, beta=1.0, gamma=1.0, smooth=smooth)
+    return run_loss(_tversky_loss, x, reduction, alpha=1.0, beta=1.0, gamma=1.0, smooth=smooth)

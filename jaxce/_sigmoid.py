@@ -12,12 +12,12 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import focused, fused_times, power, times
-from jaxce._classes import along_axis, anew
-from jaxce._inputs import is_off, open_sigmoid
-from jaxce._types import Hyperparameter, OpenedSigmoid, Reduced, Reduction
-from jaxce._values import require
-from jaxce.reductions import evaluate
+from jaxce._class_axis import broadcast_per_class, no_sharing
+from jaxce._inputs import open_sigmoid
+from jaxce._numerics import focal_modulation, is_off, safe_multiply, safe_multiply_no_select, safe_power
+from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
+from jaxce._value_checks import raise_or_nan
+from jaxce.reductions import run_loss
 
 
 def sigmoid_binary_cross_entropy(
@@ -75,13 +75,13 @@ def sigmoid_binary_cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_sigmoid_binary_cross_entropy, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_sigmoid_binary_cross_entropy, x, reduction, label_smoothing=label_smoothing)
 
 
-def _sigmoid_binary_cross_entropy(x: OpenedSigmoid, label_smoothing: Hyperparameter = 0.0) -> tuple[Array, float]:
+def _sigmoid_binary_cross_entropy(x: SigmoidInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Array, float]:
     y = _smoothed(x.labels, label_smoothing)
-    pos_weight = None if x.pos_weight is None else along_axis(x.pos_weight, y.ndim, x.axis)
-    return in_classes(x, surprise_of_log_odds(x.logits, y, pos_weight))
+    pos_weight = None if x.pos_weight is None else broadcast_per_class(x.pos_weight, y.ndim, x.axis)
+    return in_classes(x, binary_cross_entropy_from_logits(x.logits, y, pos_weight))
 
 
 def sigmoid_focal_loss(
@@ -146,11 +146,11 @@ def sigmoid_focal_loss(
         bounded=True,
     )
     yes, no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-    return evaluate(_sigmoid_focal_loss, x, reduction, yes=yes, no=no, gamma=gamma, label_smoothing=label_smoothing)
+    return run_loss(_sigmoid_focal_loss, x, reduction, yes=yes, no=no, gamma=gamma, label_smoothing=label_smoothing)
 
 
 def _sigmoid_focal_loss(
-    x: OpenedSigmoid,
+    x: SigmoidInputs,
     yes: Hyperparameter = 0.0,
     no: Hyperparameter = 0.0,
     gamma: Hyperparameter = 0.0,
@@ -159,7 +159,9 @@ def _sigmoid_focal_loss(
     z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
     mistaken = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
     alpha = y * jnp.asarray(yes, y.dtype) + (1 - y) * jnp.asarray(no, y.dtype)
-    return in_classes(x, alpha * times(power(mistaken, gamma), surprise_of_log_odds(z, y, None)))
+    return in_classes(
+        x, alpha * safe_multiply(safe_power(mistaken, gamma), binary_cross_entropy_from_logits(z, y, None))
+    )
 
 
 def asymmetric_loss(
@@ -227,11 +229,11 @@ def asymmetric_loss(
         bounded=True,
     )
     given = {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg, "clip": clip}
-    return evaluate(_asymmetric_loss, x, reduction, **given, label_smoothing=label_smoothing)
+    return run_loss(_asymmetric_loss, x, reduction, **given, label_smoothing=label_smoothing)
 
 
 def _asymmetric_loss(
-    x: OpenedSigmoid,
+    x: SigmoidInputs,
     gamma_pos: Hyperparameter = 0.0,
     gamma_neg: Hyperparameter = 0.0,
     clip: Hyperparameter = 0.0,
@@ -241,7 +243,11 @@ def _asymmetric_loss(
     of_yes, of_no = jax.nn.softplus(-z), jax.nn.softplus(z)
     if not is_off(clip):  # 1 - m = min(1 - p + clip, 1), in logarithms so that the tail of 1 - p is kept
         of_no = -jnp.minimum(jnp.logaddexp(-of_no, jnp.log(jnp.asarray(clip, y.dtype))), 0)
-    return in_classes(x, times(y, focused(of_yes, gamma_pos)) + times(1 - y, focused(of_no, gamma_neg)))
+    return in_classes(
+        x,
+        safe_multiply(y, focal_modulation(of_yes, gamma_pos))
+        + safe_multiply(1 - y, focal_modulation(of_no, gamma_neg)),
+    )
 
 
 def _smoothed(y: Array, label_smoothing: Hyperparameter) -> Array:
@@ -300,38 +306,38 @@ def binary_cross_entropy(
         filler=0.5,
     )
     p = x.logits.astype(x.labels.dtype)
-    p = require("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]")
-    return evaluate(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
+    p = raise_or_nan("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]")
+    return run_loss(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
 
 
-def _binary_cross_entropy(x: OpenedSigmoid) -> tuple[Array, float]:
+def _binary_cross_entropy(x: SigmoidInputs) -> tuple[Array, float]:
     return in_classes(x, clamped_cross_entropy(x.logits, x.labels))
 
 
-def in_classes(x: OpenedSigmoid, loss: Array) -> tuple[Array, float]:
+def in_classes(x: SigmoidInputs, loss: Array) -> tuple[Array, float]:
     """Class weights multiply each element and, as in PyTorch, stay out of the divisor."""
     if x.class_weights is not None:
-        loss = times(along_axis(x.class_weights, loss.ndim, x.axis), loss)
+        loss = safe_multiply(broadcast_per_class(x.class_weights, loss.ndim, x.axis), loss)
     return loss, 1.0
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
-def surprise_of_log_odds(
-    x: Array, y: Array, pos_weight: Array | None, product: Callable[[Array, Array], Array] = times
+def binary_cross_entropy_from_logits(
+    x: Array, y: Array, pos_weight: Array | None, product: Callable[[Array, Array], Array] = safe_multiply
 ) -> Array:
     """``(1 - y) softplus(x) + pos_weight y softplus(-x)``; ``0 * inf`` is 0 with the default ``product``."""
-    product, x = fused_times if product is times else product, x.astype(y.dtype)
+    product, x = safe_multiply_no_select if product is safe_multiply else product, x.astype(y.dtype)
     positive, negative = y if pos_weight is None else pos_weight * y, y - 1
     both = (positive - negative) * jnp.log1p(jnp.exp(-jnp.abs(x)))  # what is left of both terms; NaN if x is
     return product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + both
 
 
-def _surprise_of_log_odds_jvp(
+def _binary_cross_entropy_from_logits_jvp(
     product: Callable[[Array, Array], Array], primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Array, Array]:
     """Without ``pos_weight`` the slopes of the two terms along the labels would cancel: their difference is ``x``."""
     (x, y, pos_weight), (dx, dy, dw) = primals, tangents
-    loss = surprise_of_log_odds(*anew(x, y), pos_weight, product)
+    loss = binary_cross_entropy_from_logits(*no_sharing(x, y), pos_weight, product)
     x = x.astype(y.dtype)
     w = jnp.ones((), x.dtype) if pos_weight is None else pos_weight
     slope = jnp.zeros_like(x)
@@ -344,7 +350,7 @@ def _surprise_of_log_odds_jvp(
     return loss, slope
 
 
-surprise_of_log_odds.defjvp(_surprise_of_log_odds_jvp, symbolic_zeros=True)
+binary_cross_entropy_from_logits.defjvp(_binary_cross_entropy_from_logits_jvp, symbolic_zeros=True)
 
 
 @jax.custom_jvp

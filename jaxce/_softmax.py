@@ -8,14 +8,14 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import times
-from jaxce._inputs import is_off, open_softmax
-from jaxce._labels import target
+from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
+from jaxce._inputs import open_softmax
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import open_linear
-from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
-from jaxce._types import AxisName, Examples, Hyperparameter, Named, OpenedSoftmax, Reduced, Reduction
-from jaxce.reductions import evaluate, finish, needs_only_sums
+from jaxce._numerics import is_off, safe_multiply
+from jaxce._targets import target
+from jaxce._types import AxisName, Hyperparameter, Named, PerExample, Reduced, Reduction, SoftmaxInputs
+from jaxce.reductions import apply_reduction, needs_only_sums, run_loss
 
 
 def cross_entropy(
@@ -81,16 +81,16 @@ def cross_entropy(
         ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
         reduction=reduction,
     )
-    return evaluate(_cross_entropy, x, reduction, label_smoothing=label_smoothing, z_loss=z_loss)
+    return run_loss(_cross_entropy, x, reduction, label_smoothing=label_smoothing, z_loss=z_loss)
 
 
 def _cross_entropy(
-    x: OpenedSoftmax, label_smoothing: Hyperparameter = 0.0, z_loss: Hyperparameter = 0.0
-) -> tuple[Examples, Array]:
+    x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0, z_loss: Hyperparameter = 0.0
+) -> tuple[PerExample, Array]:
     q, weight = target(x, label_smoothing)
-    loss, log_z = surprise_of_logits(x.logits, q)
+    loss, log_z = cross_entropy_from_logits(x.logits, q)
     if not is_off(z_loss):
-        loss += times(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
+        loss += safe_multiply(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
     return loss, weight
 
 
@@ -176,11 +176,11 @@ def linear_cross_entropy(
         reduction=reduction,
     )
     losses, weights, aux = linear_losses(x, _cross_entropy_of, needs_only_sums(reduction), has_aux)
-    loss = finish(losses, weights, reduction)
+    loss = apply_reduction(losses, weights, reduction)
     return (loss, aux) if has_aux else loss
 
 
-def _cross_entropy_of(x: OpenedSoftmax, given: Named) -> tuple[Examples, Array]:
+def _cross_entropy_of(x: SoftmaxInputs, given: Named) -> tuple[PerExample, Array]:
     return _cross_entropy(x, given.get("label_smoothing", 0.0), given.get("z_loss", 0.0))
 
 
@@ -236,9 +236,9 @@ def nll_loss(
         ignore_index=ignore_index,
         reduction=reduction,
     )
-    return evaluate(_negative_log_likelihood, x, reduction)
+    return run_loss(_negative_log_likelihood, x, reduction)
 
 
-def _negative_log_likelihood(x: OpenedSoftmax) -> tuple[Examples, Array]:
+def _negative_log_likelihood(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     q, weight = target(x)
-    return surprise_of_log_probs(x.logits, q), weight
+    return nll_from_log_probs(x.logits, q), weight

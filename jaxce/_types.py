@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-Examples: TypeAlias = Float[Array, "*examples"]
+PerExample: TypeAlias = Float[Array, "*examples"]
 """One number per example: the shape of the logits without the class axis."""
 
 ReductionName: TypeAlias = Literal["mean", "sum", "none", "total"]
@@ -30,15 +30,15 @@ Shape: TypeAlias = tuple[Size, ...]
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Opened:
+class Inputs:
     """The arguments of a loss behind the door: converted, checked, and the masks merged into one. A pytree.
 
-    ``kept`` is False where an example is masked or ignored, None when there is no mask.
+    ``mask`` is False where an example is masked or ignored, None when there is no mask.
     """
 
     logits: Float[Array, "..."]
     axis: int = dataclasses.field(metadata={"static": True})
-    kept: Bool[Array, "..."] | None
+    mask: Bool[Array, "..."] | None
     class_weights: Float[Array, "..."] | None = None
     sample_weights: Float[Array, "..."] | None
 
@@ -48,11 +48,11 @@ class Opened:
 class Ids:
     """Class ids, int32 and safe to gather with.
 
-    ``readable`` is False where an unmasked id lies outside the class range, None when that is known not to happen.
+    ``valid`` is False where an unmasked id lies outside the class range, None when that is known not to happen.
     """
 
     ids: Int[Array, "..."]
-    readable: Bool[Array, "..."] | None
+    valid: Bool[Array, "..."] | None
 
 
 @jax.tree_util.register_dataclass
@@ -65,7 +65,7 @@ class Probs:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedSoftmax(Opened):
+class SoftmaxInputs(Inputs):
     """Logits of exclusive classes with their labels."""
 
     labels: Ids | Probs
@@ -74,7 +74,7 @@ class OpenedSoftmax(Opened):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedSigmoid(Opened):
+class SigmoidInputs(Inputs):
     """Logits of yes-or-no questions with their labels as numbers; both hold harmless values where masked."""
 
     labels: Float[Array, "..."]
@@ -83,21 +83,21 @@ class OpenedSigmoid(Opened):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedRegions:
+class RegionInputs:
     """Pixels with their labels, which make up the regions of each class: by examples, or all in one for None.
 
     What masks and weighs pixels is theirs; the regions themselves have neither.
     """
 
-    pixels: OpenedSoftmax | OpenedSigmoid
+    pixels: SoftmaxInputs | SigmoidInputs
     batch_axis: int | None = dataclasses.field(metadata={"static": True})
     activation: str = dataclasses.field(metadata={"static": True})
     absent: str = dataclasses.field(metadata={"static": True})
-    kept: ClassVar[None] = None
+    mask: ClassVar[None] = None
     sample_weights: ClassVar[None] = None
 
 
-class Placement(NamedTuple):
+class LinearSharding(NamedTuple):
     """How the arrays of a linear layer lie on a mesh, for a `shard_map` over its free axes.
 
     ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes;
@@ -112,11 +112,11 @@ class Placement(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedLinear:
+class LinearInputs:
     """Hidden states with their labels and weights, one row for each token, and what all tokens share.
 
     Named arrays, for derivatives are taken of those that move. ``rows`` holds ``hidden`` and ``ids``, and where given
-    ``readable``, ``kept`` and ``sample_weights``; ``shared`` holds ``kernel``, and where given ``bias``,
+    ``valid``, ``mask`` and ``sample_weights``; ``shared`` holds ``kernel``, and where given ``bias``,
     ``class_weights``, ``logit_scale``, ``logit_softcap`` and the loss's own hyperparameters.
     """
 
@@ -125,7 +125,7 @@ class OpenedLinear:
     kernel_layout: str
     chunk_size: int | None
     class_axis_name: AxisName | None
-    placement: Placement | None
+    placement: LinearSharding | None
 
 
 class LinearAux(NamedTuple):
@@ -149,15 +149,15 @@ class LinearAux(NamedTuple):
     entropy: Array
 
 
-Leaf: TypeAlias = Any
+ArrayOrTangent: TypeAlias = Any
 """An array; inside a derivative its tangent, or the sign that there is none."""
 
 
 class Hit(NamedTuple):
     """A weight on one class of each example."""
 
-    ids: Leaf
-    weight: Leaf
+    ids: ArrayOrTangent
+    weight: ArrayOrTangent
 
 
 @jax.tree_util.register_dataclass
@@ -170,13 +170,13 @@ class Target:
     ``short`` results are rounded to 16 bits, which have room for a loss of 1e-9 where a sum near 1 in float32 has not.
     """
 
-    total: Leaf
-    scale: Leaf
-    kept: Leaf | None
+    total: ArrayOrTangent
+    scale: ArrayOrTangent
+    mask: ArrayOrTangent | None
     product: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
     short: bool = dataclasses.field(metadata={"static": True})
     hit: Hit | None = None
-    probs: Leaf | None = None
-    offset: Leaf | None = None
+    probs: ArrayOrTangent | None = None
+    offset: ArrayOrTangent | None = None
     axis: int = dataclasses.field(default=-1, metadata={"static": True})
     class_axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})

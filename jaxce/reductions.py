@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import ratio, times
-from jaxce._inputs import hide, is_off, open_values
-from jaxce._types import AxisName, Examples, Hyperparameter, Leaf, Reduced, Reduction
+from jaxce._inputs import open_values
+from jaxce._numerics import fill_masked, is_off, safe_divide, safe_multiply
+from jaxce._types import ArrayOrTangent, AxisName, Hyperparameter, PerExample, Reduced, Reduction
 
 Axes = int | tuple[int, ...] | None
 
@@ -39,8 +39,8 @@ class Total:
         2.333
     """
 
-    loss: Leaf
-    weight: Leaf
+    loss: ArrayOrTangent
+    weight: ArrayOrTangent
 
     def __add__(self, other: "Total | int") -> "Total":
         if isinstance(other, int):
@@ -57,7 +57,7 @@ class Total:
 
     def mean(self, empty: Hyperparameter = 0.0) -> Array:
         """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
-        return ratio(self.loss, self.weight, empty)
+        return safe_divide(self.loss, self.weight, empty)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +139,12 @@ def reduce(
     Source:
         PyTorch, ``torch.nn.CrossEntropyLoss`` (documentation of 2.13), the mean over class indices.
     """
-    x, sample_weights, kept = open_values(values, weights, where, reduction)
-    return finish(*weighted(x, jnp.ones((), x.dtype), sample_weights, kept), reduction)
+    x, sample_weights, mask = open_values(values, weights, where, reduction)
+    return apply_reduction(*apply_weights(x, jnp.ones((), x.dtype), sample_weights, mask), reduction)
 
 
-def evaluate(
-    formula: Callable[..., tuple[Examples, ArrayLike]], x: Any, reduction: Reduction, **given: Hyperparameter
+def run_loss(
+    formula: Callable[..., tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction, **given: Hyperparameter
 ) -> Reduced:
     """Ends a loss: ``formula(x, **given)``, values and weights of the examples, then weighted, masked and reduced.
 
@@ -153,9 +153,9 @@ def evaluate(
     """
     on = {name: value for name, value in given.items() if not is_off(value)}
     if _is_static(reduction):
-        return _evaluate(formula, reduction, x, on)
-    values, weights = _evaluate(formula, None, x, on)
-    return finish(values, weights, reduction)
+        return _run_loss(formula, reduction, x, on)
+    values, weights = _run_loss(formula, None, x, on)
+    return apply_reduction(values, weights, reduction)
 
 
 def _is_static(reduction: Reduction) -> bool:
@@ -167,24 +167,24 @@ def _is_static(reduction: Reduction) -> bool:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(
-    formula: Callable[..., tuple[Examples, ArrayLike]], reduction: Reduction | None, x: Any, given: Mapping[str, Any]
+def _run_loss(
+    formula: Callable[..., tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any, given: Mapping[str, Any]
 ) -> Reduced:
     values, weight = formula(x, **given)
-    terms = weighted(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.kept)
-    return terms if reduction is None else finish(*terms, reduction)
+    terms = apply_weights(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.mask)
+    return terms if reduction is None else apply_reduction(*terms, reduction)
 
 
-def weighted(
-    values: Array, weights: Array, sample_weights: Array | None, kept: Array | None
-) -> tuple[Examples, Examples]:
+def apply_weights(
+    values: Array, weights: Array, sample_weights: Array | None, mask: Array | None
+) -> tuple[PerExample, PerExample]:
     """Values and weights of the examples, times the sample weights, 0 where masked."""
     if sample_weights is not None:
-        values, weights = times(sample_weights, hide(values, kept)), sample_weights * weights
-    return hide(values, kept), hide(jnp.broadcast_to(weights, values.shape), kept)
+        values, weights = safe_multiply(sample_weights, fill_masked(values, mask)), sample_weights * weights
+    return fill_masked(values, mask), fill_masked(jnp.broadcast_to(weights, values.shape), mask)
 
 
-def finish(values: Array, weights: Array, reduction: Reduction) -> Reduced:
+def apply_reduction(values: Array, weights: Array, reduction: Reduction) -> Reduced:
     """Calls the reduction, of whichever kind."""
     return (_NAMED[reduction] if isinstance(reduction, str) else reduction)(values, weights)
 

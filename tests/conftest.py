@@ -37,11 +37,11 @@ def one_cpu(request, monkeypatch):
 
     Use shapes that no other test has compiled, and that this number tells apart.
     """
-    from jaxce import _classes
+    from jaxce import _class_axis
 
-    monkeypatch.setattr(_classes, "SMALLEST", 1)
-    monkeypatch.setattr(_classes, "SHARE", 8)
-    monkeypatch.setattr(_classes.jax, "device_count", lambda: 1)
+    monkeypatch.setattr(_class_axis, "SMALLEST", 1)
+    monkeypatch.setattr(_class_axis, "SHARE", 8)
+    monkeypatch.setattr(_class_axis.jax, "device_count", lambda: 1)
     if request.param == "in slabs":
-        monkeypatch.setattr(_classes, "WIDEST", 0)
+        monkeypatch.setattr(_class_axis, "WIDEST", 0)
     return int(request.param == "in slabs")

@@ -15,12 +15,13 @@ PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"_types", "_mesh"},
-    {"_arithmetic", "_values", "_classes"},
+    {"_types", "_sharding"},
+    {"_numerics"},
+    {"_value_checks", "_class_axis"},
     {"_inputs"},
-    {"_labels", "_log_normalizer", "reductions", "_class_weights", "_linear_inputs", "_region_inputs"},
-    {"_linear", "_pixels"},
-    {"_softmax", "_reshaped", "_sigmoid", "_divergence", "_regions", "_lovasz"},
+    {"_targets", "_cross_entropy", "reductions", "_class_weights", "_linear_inputs", "_region_inputs"},
+    {"_linear", "_region_sums"},
+    {"_softmax", "_focal", "_sigmoid", "_divergence", "_regions", "_lovasz"},
     {"_margins"},
     {"", "torch._arguments"},
     {"torch._labels"},
@@ -31,7 +32,7 @@ FLOORS = [
     {"torch"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
-DOORS = {"_inputs", "_linear_inputs", "_region_inputs", "_values", "torch._arguments", "torch._labels"}
+DOORS = {"_inputs", "_linear_inputs", "_region_inputs", "_value_checks", "torch._arguments", "torch._labels"}
 
 MOST_LINES = {"core": 2500, "torch": 1300}
 LONGEST_FILE, LONGEST_BODY = 420, 40

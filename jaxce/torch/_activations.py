@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._classes import beside
-from jaxce._classes import one_hot as one_hot_rows
-from jaxce._log_normalizer import exponentials
+from jaxce._class_axis import expand_class_axis
+from jaxce._class_axis import one_hot as one_hot_rows
+from jaxce._cross_entropy import exponentials
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import FLOATING, REAL, REAL_OR_BOOL, Kinds, check_number, open_activation, open_dim
 from jaxce.torch._labels import open_counted_ids
@@ -209,7 +209,7 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Array:
     """
     y, classes = open_counted_ids(input, num_classes)
     rows = one_hot_rows(y.ids, classes, -1)
-    return (rows if y.readable is None else rows & y.readable[..., None]).astype(int)
+    return (rows if y.valid is None else rows & y.valid[..., None]).astype(int)
 
 
 def _log_softmax(x: Array, axis: int) -> Array:
@@ -217,7 +217,7 @@ def _log_softmax(x: Array, axis: int) -> Array:
     log_p = jax.nn.log_softmax(x, axis)
     from_m = x - jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
     rest, count = exponentials(from_m, None, axis, short=True)
-    whole = from_m - beside(jnp.log1p(rest + (count - 1)), axis)
+    whole = from_m - expand_class_axis(jnp.log1p(rest + (count - 1)), axis)
     return log_p + jax.lax.stop_gradient(jnp.where(whole == log_p, 0, whole - log_p))
 
 

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._inputs import array, check_choice, check_integer
 from jaxce._types import AnyArray, Hyperparameter, Shape
-from jaxce._values import on_device
+from jaxce._value_checks import as_jax_array
 
 Kinds: TypeAlias = tuple[Any, ...]
 FLOATING: Kinds = (jnp.floating,)
@@ -119,7 +119,7 @@ def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
         words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
         fix = f" Use {name}.astype(jnp.float32)." if kinds == FLOATING else ""
         raise TypeError(f"{name}: got dtype {x.dtype}; expected {words}.{fix}")
-    return on_device(x)
+    return as_jax_array(x)
 
 
 def is_floating(dtype: DTypeLike) -> bool:
@@ -144,7 +144,7 @@ def require_same_shape(name: str, x: Array, shape: Shape) -> None:
 
 def require_same_dtype(name: str, x: ArrayLike, dtype: np.dtype[Any]) -> None:
     """Nothing is promoted here."""
-    if (given := on_device(array(name, x)).dtype) != dtype:
+    if (given := as_jax_array(array(name, x)).dtype) != dtype:
         raise TypeError(f"{name}: got dtype {given}; expected {dtype}. Use {name}.astype(input.dtype).")
 
 

@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._classes import pick
+from jaxce._class_axis import take_class
+from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
-from jaxce._inputs import hide, is_off
-from jaxce._labels import target as coefficients
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import free_axes
-from jaxce._log_normalizer import surprise_of_log_probs, surprise_of_logits
-from jaxce._sigmoid import clamped_cross_entropy, surprise_of_log_odds
-from jaxce._types import Hyperparameter, Ids, OpenedLinear, OpenedSoftmax
-from jaxce._values import require
+from jaxce._numerics import fill_masked, is_off
+from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
+from jaxce._targets import target as coefficients
+from jaxce._types import Hyperparameter, Ids, LinearInputs, SoftmaxInputs
+from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
     REAL,
@@ -130,7 +130,7 @@ def nll_loss(
     reduction = open_reduction(reduction, size_average, reduce)
     opened = open_classes(input, target, weight, ignore_index, probabilities=False)
     q, weights = coefficients(opened, product=operator.mul)
-    return close_classes(opened, surprise_of_log_probs(opened.logits, q), weights, reduction)
+    return close_classes(opened, nll_from_log_probs(opened.logits, q), weights, reduction)
 
 
 def linear_cross_entropy(
@@ -191,10 +191,10 @@ def _by_chunks(
     x: Array, w: Array, b: Array | None, ids: Ids, y: Labels, reduction: str, label_smoothing: Hyperparameter
 ) -> Array:
     eps = open_smoothing(label_smoothing)
-    rows = {"hidden": x, "ids": ids.ids, "readable": ids.readable, "present": y.present}
+    rows = {"hidden": x, "ids": ids.ids, "valid": ids.valid, "present": y.present}
     numbers = {"label_smoothing": None if is_off(eps) else eps}
     shared = {"kernel": w, "bias": b, "class_weights": y.class_weights} | numbers
-    opened = OpenedLinear(
+    opened = LinearInputs(
         rows={name: a for name, a in rows.items() if a is not None},
         shared={name: jnp.asarray(a, x.dtype) for name, a in shared.items() if a is not None},
         kernel_layout="vd",
@@ -205,19 +205,23 @@ def _by_chunks(
     loss = _short_terms if y.dtype.itemsize == 2 else _terms
     values, *_ = linear_losses(opened, loss, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
-    weights = hide(one if y.class_weights is None else pick(opened.shared["class_weights"], ids.ids, 0), y.present)
+    weights = fill_masked(
+        one if y.class_weights is None else take_class(opened.shared["class_weights"], ids.ids, 0), y.present
+    )
     if reduction == "mean":  # of nothing but ignored labels it is NaN, with gradient 0
-        nothing = jnp.sum(hide(one, y.present)) == 0
+        nothing = jnp.sum(fill_masked(one, y.present)) == 0
         values, weights = jnp.where(nothing, jnp.nan, values), jnp.where(nothing, 1, jnp.sum(weights))
     return close(values, reduction, y.dtype, weights)
 
 
-def _terms(x: OpenedSoftmax, given: Mapping[str, Any], short: bool = False) -> tuple[Array, Array]:
+def _terms(x: SoftmaxInputs, given: Mapping[str, Any], short: bool = False) -> tuple[Array, Array]:
     """Loss and weight of each example, 0 where the label is ignored."""
     q, weights = coefficients(x, given.get("label_smoothing", 0.0), operator.mul, short)
-    loss, log_z = surprise_of_logits(x.logits, q)
+    loss, log_z = cross_entropy_from_logits(x.logits, q)
     loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
-    return hide(loss, given.get("present")), hide(jnp.broadcast_to(weights, loss.shape), given.get("present"))
+    return fill_masked(loss, given.get("present")), fill_masked(
+        jnp.broadcast_to(weights, loss.shape), given.get("present")
+    )
 
 
 _short_terms = partial(_terms, short=True)
@@ -264,8 +268,8 @@ def binary_cross_entropy(
     )
     require_same_dtype("target", target, dtype)
     require_same_shape("target", y, p.shape)
-    p = require("input", p, (p >= 0) & (p <= 1), "in [0, 1]; logits go to binary_cross_entropy_with_logits")
-    y = require("target", y, (y >= 0) & (y <= 1), "in [0, 1]")
+    p = raise_or_nan("input", p, (p >= 0) & (p <= 1), "in [0, 1]; logits go to binary_cross_entropy_with_logits")
+    y = raise_or_nan("target", y, (y >= 0) & (y <= 1), "in [0, 1]")
     loss = clamped_cross_entropy(p, y)
     return close(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
 
@@ -317,7 +321,7 @@ def binary_cross_entropy_with_logits(
     )
     require_same_shape("target", y, x.shape)
     pos_w = None if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape)
-    loss = surprise_of_log_odds(x, y, pos_w, operator.mul)
+    loss = binary_cross_entropy_from_logits(x, y, pos_w, operator.mul)
     loss += jnp.where(x == -jnp.inf, jnp.nan, jnp.zeros((), x.dtype))  # PyTorch subtracts infinities there
     return close(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
 

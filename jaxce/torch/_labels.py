@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from jaxce._inputs import check_integer
-from jaxce._types import AnyArray, Ids, OpenedSoftmax, Probs, Shape, Size
-from jaxce._values import on_device, read_ids, without_ignored
+from jaxce._types import AnyArray, Ids, Probs, Shape, Size, SoftmaxInputs
+from jaxce._value_checks import as_jax_array, check_ids, without_ignored
 from jaxce.torch._arguments import (
     FLOATING,
     REAL_OR_BOOL,
@@ -27,7 +27,7 @@ from jaxce.torch._arguments import (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedClasses(OpenedSoftmax):
+class OpenedClasses(SoftmaxInputs):
     """Logits with labels, opened by PyTorch's rules.
 
     ``present`` is False where the label is ignored, None when none is. It hides values alone, so that a NaN in an
@@ -62,7 +62,7 @@ def with_labels(x: Array, y: Labels) -> OpenedClasses:
         logits=x,
         axis=min(1, x.ndim - 1),
         labels=y.read,
-        kept=None,
+        mask=None,
         present=y.present,
         class_weights=None if y.class_weights is None else y.class_weights.astype(computing(x)),
         sample_weights=None,
@@ -98,8 +98,8 @@ def open_labels(
         require_same_dtype("weight", w, own)
     y = _ids_of_examples(y, shape, axis, probabilities)
     present = without_ignored(y, ignore_index, None)
-    read = read_ids(y, shape[axis], present, "target", _id_hint)
-    return Labels(read, None if present is None else on_device(present), w, own)
+    read = check_ids(y, shape[axis], present, "target", _id_hint)
+    return Labels(read, None if present is None else as_jax_array(present), w, own)
 
 
 def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
@@ -111,7 +111,7 @@ def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:
     if ignore_index >= 0:
         text = f"ignore_index: got {ignore_index} with probabilities; expected a negative one, which ignores nothing."
         raise ValueError(text)
-    return on_device(y)
+    return as_jax_array(y)
 
 
 def _ids_of_examples(y: AnyArray, shape: Shape, axis: int, probabilities: bool) -> AnyArray:
@@ -194,7 +194,7 @@ def open_row_ids(x: Array, y: AnyArray) -> Ids:
         raise ValueError(
             f"target: got class ids of shape {y.shape}; expected ({x.shape[0]},), one for each row of input."
         )
-    return read_ids(y.reshape(-1), x.shape[1], None, "target", lambda value, classes: "Ids start at 0.")
+    return check_ids(y.reshape(-1), x.shape[1], None, "target", lambda value, classes: "Ids start at 0.")
 
 
 def open_label_sets(x: Array, y: AnyArray, shape: Shape) -> tuple[Ids, Bool[Array, "n c"]]:
@@ -202,8 +202,8 @@ def open_label_sets(x: Array, y: AnyArray, shape: Shape) -> tuple[Ids, Bool[Arra
     if y.shape != shape and (y.ndim > 1 or len(shape) > 1 or y.size != x.size):
         raise ValueError(f"target: got shape {y.shape}; expected {shape}, the shape of input.")
     y = y.reshape(x.shape)
-    ids = read_ids(y, x.shape[1], y != -1, "target", lambda value, classes: "-1 ends the list of a row.")
-    return ids, jnp.cumprod(on_device(y) >= 0, axis=1, dtype=np.int32) > 0
+    ids = check_ids(y, x.shape[1], y != -1, "target", lambda value, classes: "-1 ends the list of a row.")
+    return ids, jnp.cumprod(as_jax_array(y) >= 0, axis=1, dtype=np.int32) > 0
 
 
 def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
@@ -217,4 +217,4 @@ def open_counted_ids(input: ArrayLike, num_classes: int) -> tuple[Ids, int]:
     classes = int(np.max(y, initial=-1)) + 1 if num_classes == -1 else operator.index(num_classes)
     if classes < 1:
         raise ValueError(f"num_classes: got {num_classes} for ids of shape {y.shape}; expected at least 1.")
-    return read_ids(y, classes, None, "input", lambda value, classes: "Ids start at 0."), classes
+    return check_ids(y, classes, None, "input", lambda value, classes: "Ids start at 0."), classes

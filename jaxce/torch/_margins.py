@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._classes import one_hot, pick
-from jaxce._margins import hinge, hinge_of_distances, lead_of, multilabel_hinge, only_readable, soft_margin
-from jaxce._sigmoid import surprise_of_log_odds
+from jaxce._class_axis import one_hot, take_class
+from jaxce._margins import hinge, hinge_of_distances, logit_gap, multilabel_hinge, only_valid, soft_margin
+from jaxce._sigmoid import binary_cross_entropy_from_logits
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import (
     FLOATING,
@@ -108,7 +108,7 @@ def multilabel_soft_margin_loss(
     require_rank("input", x, 1)
     axis, classes = x.ndim - 1, x.shape[-1]
     x, y, w = broadcast(input=x, target=y, weight=jnp.ones((), x.dtype) if w is None else w)
-    loss = w * surprise_of_log_odds(x, y, None, operator.mul)
+    loss = w * binary_cross_entropy_from_logits(x, y, None, operator.mul)
     return close(jnp.sum(loss, axis) / classes, reduction, dtype)
 
 
@@ -156,9 +156,9 @@ def multi_margin_loss(
     check_number("margin", margin)
     x, y, w, dtype = open_rows(input, target, weight)
     read = open_row_ids(x, y)
-    loss = hinge(*lead_of(x, read.ids, 1), jnp.asarray(margin, x.dtype), check_p(p), axis=1)
-    loss = loss if w is None else pick(w, read.ids, 0) * loss
-    return close(only_readable(loss, x, read.readable, 1).reshape(y.shape), reduction, dtype)
+    loss = hinge(*logit_gap(x, read.ids, 1), jnp.asarray(margin, x.dtype), check_p(p), axis=1)
+    loss = loss if w is None else take_class(w, read.ids, 0) * loss
+    return close(only_valid(loss, x, read.valid, 1).reshape(y.shape), reduction, dtype)
 
 
 def multilabel_margin_loss(
@@ -197,10 +197,10 @@ def multilabel_margin_loss(
     reduction = open_reduction(reduction, size_average, reduce)
     x, y, _, dtype = open_rows(input, target)
     read, listed = open_label_sets(x, y, jnp.shape(input))
-    readable = None if read.readable is None else jnp.all(read.readable, -1)
+    valid = None if read.valid is None else jnp.all(read.valid, -1)
     times_listed = _times_listed(x, read.ids, listed)
     loss = multilabel_hinge(x, times_listed, (times_listed == 0).astype(x.dtype), 1)
-    loss = only_readable(loss, x, readable, 1)
+    loss = only_valid(loss, x, valid, 1)
     return close(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
 
 
@@ -248,7 +248,7 @@ def hinge_embedding_loss(
 def _times_listed(x: Array, ids: Array, listed: Array) -> Array:
     """How often each class of rows ``x`` is among their ids, one column of ids at a time."""
 
-    def add(times: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        return times + (one_hot(column[0], x.shape[1], -1) & column[1][:, None]).astype(x.dtype), None
+    def add(safe_multiply: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        return safe_multiply + (one_hot(column[0], x.shape[1], -1) & column[1][:, None]).astype(x.dtype), None
 
     return lax.scan(add, lax.stop_gradient(jnp.zeros_like(x)), (ids.T, listed.T))[0]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxce._inputs import hide
+from jaxce._numerics import fill_masked
 from jaxce._types import Probs
 from jaxce.torch._labels import OpenedClasses
 
@@ -25,4 +25,4 @@ def close_classes(x: OpenedClasses, values: Array, weights: Array, reduction: st
     if isinstance(x.labels, Probs):
         return close(values, reduction, x.dtype)
     weights = jnp.broadcast_to(weights, values.shape)
-    return close(hide(values, x.present), reduction, x.dtype, hide(weights, x.present))
+    return close(fill_masked(values, x.present), reduction, x.dtype, fill_masked(weights, x.present))

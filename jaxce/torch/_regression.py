@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._inputs import is_off
+from jaxce._numerics import is_off
 from jaxce._types import Hyperparameter
-from jaxce._values import require
+from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     ENUM,
     FLOATING,
@@ -295,7 +295,7 @@ def gaussian_nll_loss(
         var = jnp.full(mean.shape, var, promoted(mean.dtype))
     variance = open_variance(of_kind("var", var, FLOATING), mean.shape)
     (x, y, v), dtype = open_elements(weak=True, input=(mean, REAL), target=(target, REAL), var=(variance, FLOATING))
-    v = require("var", v, ~(v < 0), "at least 0")
+    v = raise_or_nan("var", v, ~(v < 0), "at least 0")
     least = jnp.asarray(eps, v.dtype)
     v = jnp.where(v < least, least + (v - jax.lax.stop_gradient(v)), v)
     x, y, v = broadcast(input=x, target=y, var=v)

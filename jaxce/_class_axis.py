@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._mesh import is_explicit, is_one_cpu
-from jaxce._types import AxisName, Leaf, Shape, Size
+from jaxce._sharding import is_explicit, single_cpu_device
+from jaxce._types import ArrayOrTangent, AxisName, Shape, Size
 
 SMALLEST = 2**21
 """Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
@@ -24,7 +24,7 @@ WIDEST = 2**15
 """Classes in a row, at most, that XLA on a CPU reduces by its fast kernels."""
 
 
-def by_rows(
+def map_row_blocks(
     reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int, fused: bool = False
 ) -> tuple[Array, ...]:
     """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
@@ -34,7 +34,7 @@ def by_rows(
     slab these stay in the cache. Accelerators fuse the reduction as it stands, and over several devices the partitioner
     must see it whole.
     """
-    if fused or not is_one_cpu() or not is_static(x.shape) or x.ndim < 2 or x.size < SMALLEST:
+    if fused or not single_cpu_device() or not is_static(x.shape) or x.ndim < 2 or x.size < SMALLEST:
         return reduce(x, *others)
     cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
     length = x.shape[cut]
@@ -58,22 +58,22 @@ def by_rows(
     return filled
 
 
-def along_axis(per_class: Array, ndim: int, axis: int) -> Array:
+def broadcast_per_class(per_class: Array, ndim: int, axis: int) -> Array:
     """``[classes]`` as an array of rank ``ndim`` that lies along ``axis``; a scalar stays one."""
     return per_class if per_class.ndim == 0 else jnp.expand_dims(per_class, [d for d in range(ndim) if d != axis])
 
 
-def beside(per_example: Array, axis: int) -> Array:
+def expand_class_axis(per_example: Array, axis: int) -> Array:
     """One number per example with a class axis of size 1 at ``axis``; a scalar stays one."""
     return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
 
 
-def anew(*values: Any) -> Any:
+def no_sharing(*values: Any) -> Any:
     """The same arrays, for one use: what two uses spread over the classes, XLA on a CPU would write out for both."""
-    return lax.optimization_barrier(values) if is_one_cpu() else values
+    return lax.optimization_barrier(values) if single_cpu_device() else values
 
 
-def fold(a: Array, shape: Shape, axis: int) -> Array:
+def flatten_batch_axes(a: Array, shape: Shape, axis: int) -> Array:
     """``a``, of this shape or without its class axis, with the axes before it made one, and those after it another."""
     if a.ndim == 0:
         return a
@@ -81,18 +81,18 @@ def fold(a: Array, shape: Shape, axis: int) -> Array:
     return a.reshape(math.prod(shape[:axis]), *(shape[axis : axis + 1] if a.ndim == len(shape) else ()), *columns)
 
 
-def example_shape(x: Leaf, axis: int) -> Shape:
+def example_shape(x: ArrayOrTangent, axis: int) -> Shape:
     """The shape of ``x`` without its class axis."""
     shape: Shape = x.shape
     return shape[:axis] + shape[axis + 1 :]
 
 
-def kept_rows(kept: Array | None, x: Leaf, axis: int) -> Array | None:
+def broadcast_mask(mask: Array | None, x: ArrayOrTangent, axis: int) -> Array | None:
     """The mask with an entry for every row of ``x`` and a class axis of size 1; None when there is none."""
-    return None if kept is None else jnp.expand_dims(jnp.broadcast_to(kept, example_shape(x, axis)), axis)
+    return None if mask is None else jnp.expand_dims(jnp.broadcast_to(mask, example_shape(x, axis)), axis)
 
 
-def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
+def take_class(x: ArrayOrTangent, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
     """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
 
     An id outside the classes, which makes the loss NaN later on, picks what lies nearest, as XLA has it, and is left
@@ -103,13 +103,13 @@ def pick(x: Leaf, ids: Array, axis: int, class_axis_name: AxisName | None = None
     if _needs_masked_sum(x, ids, axis, shared):
         last = -1 if shared else axis
         picked = jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
-        return over_shards(picked, class_axis_name)
+        return psum_classes(picked, class_axis_name)
     here = ids if class_axis_name is None and not shared else jnp.clip(ids, 0, classes - 1)
     picked = x.at[here].get(mode="promise_in_bounds") if shared else _gather(x, here, axis % x.ndim)
-    return picked if class_axis_name is None else over_shards(jnp.where(here == ids, picked, 0), class_axis_name)
+    return picked if class_axis_name is None else psum_classes(jnp.where(here == ids, picked, 0), class_axis_name)
 
 
-def _gather(x: Leaf, ids: Array, axis: int) -> Array:
+def _gather(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
     """``x`` at ``ids``: `jnp.take_along_axis`, which would count negative ids from the end, out of sight of checks."""
     others = tuple(d for d in range(x.ndim) if d != axis)
     dimensions = lax.GatherDimensionNumbers(
@@ -135,12 +135,12 @@ def one_hot(ids: Array, classes: Size, axis: int) -> Array:
     return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape)) == jnp.expand_dims(ids, axis)
 
 
-def spread(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array:
+def dense_target(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array:
     """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; 0 when there is none."""
-    offset = None if offset is None else along_axis(offset, ndim, axis)
+    offset = None if offset is None else broadcast_per_class(offset, ndim, axis)
     if probs is None:
         return jnp.zeros((), scale.dtype) if offset is None else offset
-    scaled = along_axis(scale, ndim, axis) * probs.astype(scale.dtype)
+    scaled = broadcast_per_class(scale, ndim, axis) * probs.astype(scale.dtype)
     return scaled if offset is None else scaled + offset
 
 
@@ -149,7 +149,7 @@ def is_static(shape: Shape) -> bool:
     return all(isinstance(n, int) for n in shape)
 
 
-def sums_fuse(axis: int, x: Leaf, probs: Leaf | None = None) -> bool:
+def xla_cpu_fuses_row_sum(axis: int, x: ArrayOrTangent, probs: ArrayOrTangent | None = None) -> bool:
     """Whether XLA, on the one CPU there is, takes a sum over the classes with what leads to it in one kernel.
 
     It does since JAX 0.10.2, for rows that are not too long and for arithmetic without selects; of bfloat16 too, but
@@ -158,15 +158,15 @@ def sums_fuse(axis: int, x: Leaf, probs: Leaf | None = None) -> bool:
     """
     dtypes = {x.dtype} if probs is None else {x.dtype, probs.dtype}
     fast = dtypes == {jnp.dtype(jnp.float32)} and isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
-    return fast and jax.__version_info__ >= (0, 10, 2) and is_one_cpu()
+    return fast and jax.__version_info__ >= (0, 10, 2) and single_cpu_device()
 
 
-def over_shards(value: Array, class_axis_name: AxisName | None) -> Array:
+def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:
     """The sum of ``value`` over the shards of the class axis, where it has any."""
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
 
 
-def _needs_masked_sum(x: Leaf, ids: Array, axis: int, shared: bool) -> bool:
+def _needs_masked_sum(x: ArrayOrTangent, ids: Array, axis: int, shared: bool) -> bool:
     """Whether an explicit mesh splits what a gather would cross: the classes, or the ids that share one vector."""
     ids_split = any(part is not None for part in jax.typeof(ids).sharding.spec)
     hidden = x.ndim == 1 and is_explicit()  # `vmap` may be mapping over a split axis

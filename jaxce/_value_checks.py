@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float
 from jaxce._types import AnyArray, Ids, Shape, Size
 
 
-def read_ids(
+def check_ids(
     labels: AnyArray,
     classes: Size,
-    kept: AnyArray | None,
+    mask: AnyArray | None,
     name: str = "labels",
     hint: Callable[[int, Size], str] | None = None,
 ) -> Ids:
@@ -32,30 +32,30 @@ def read_ids(
     the range.
     """
     seen: AnyArray = labels
-    if is_at_hand(labels) and (kept is None or is_at_hand(kept)):  # NumPy answers sooner than a device is asked
-        seen, kept = np.asarray(labels), None if kept is None else np.asarray(kept)
-    readable = seen >= 0
+    if is_concrete(labels) and (mask is None or is_concrete(mask)):  # NumPy answers sooner than a device is asked
+        seen, mask = np.asarray(labels), None if mask is None else np.asarray(mask)
+    valid = seen >= 0
     if not isinstance(classes, int) or classes <= jnp.iinfo(seen.dtype).max:
-        readable = readable & (seen < classes)
+        valid = valid & (seen < classes)
     ids: AnyArray = labels if labels.dtype == np.int32 else _clipped(seen)
-    if kept is not None:
-        readable = readable | ~kept
-        xp = np if isinstance(kept, np.ndarray) and isinstance(ids, np.ndarray) else jnp
-        ids = xp.where(kept, ids, np.zeros((), np.int32))
+    if mask is not None:
+        valid = valid | ~mask
+        xp = np if isinstance(mask, np.ndarray) and isinstance(ids, np.ndarray) else jnp
+        ids = xp.where(mask, ids, np.zeros((), np.int32))
 
     def describe(value: Any, position: Shape) -> str:
         fix = (hint or _id_hint)(int(value), classes)
         return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
 
-    return Ids(on_device(ids), _unless_certain(readable, seen, describe))
+    return Ids(as_jax_array(ids), _unless_certain(valid, seen, describe))
 
 
-def is_at_hand(x: Any) -> bool:
+def is_concrete(x: Any) -> bool:
     """Whether the values can be looked at: of no tracer, and of no array that is spread over other processes too."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
-def on_device(x: AnyArray) -> Array:
+def as_jax_array(x: AnyArray) -> Array:
     """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
     return x if isinstance(x, Array) else jnp.asarray(x)
 
@@ -71,10 +71,10 @@ def _clipped(labels: AnyArray) -> AnyArray:
     return narrow
 
 
-def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray | None) -> AnyArray | None:
+def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray | None) -> AnyArray | None:
     """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
     if ignore_index is None:
-        return kept
+        return mask
     if isinstance(ignore_index, bool):
         raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
     try:
@@ -84,18 +84,18 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, kept: AnyArray |
         raise TypeError(f"ignore_index: got a {kind}; expected one integer id, or None.") from None
     bounds = jnp.iinfo(labels.dtype)
     if not bounds.min <= ignored <= bounds.max:
-        return kept
+        return mask
     present: AnyArray = labels != np.asarray(ignored, labels.dtype)
-    return present if kept is None else kept & present
+    return present if mask is None else mask & present
 
 
-def read_answers(labels: Array, dtype: DTypeLike, no: int = 0, bounded: bool = False) -> Float[Array, "..."]:
+def check_binary_labels(labels: Array, dtype: DTypeLike, no: int = 0, bounded: bool = False) -> Float[Array, "..."]:
     """Labels as numbers, where yes is 1; NaN where an integer label is neither that nor the number of no."""
     y = labels if labels.dtype == dtype else labels.astype(dtype)
     if labels.dtype == jnp.bool_:
         return jnp.where(labels, y, jnp.asarray(no, dtype)) if no else y
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        return require("labels", y, ~((y < no) | (y > 1)), f"in [{no}, 1]") if bounded else y
+        return raise_or_nan("labels", y, ~((y < no) | (y > 1)), f"in [{no}, 1]") if bounded else y
     binary = (labels == no) | (labels == 1)
 
     def describe(value: Any, position: Shape) -> str:
@@ -106,7 +106,7 @@ def read_answers(labels: Array, dtype: DTypeLike, no: int = 0, bounded: bool = F
     return y if unsure is None else jnp.where(unsure, y, jnp.nan)
 
 
-def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
+def raise_or_nan(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
     """``x``, with NaN in value and gradient where it is not ``ok``; raises when that can be seen."""
 
     def describe(value: Any, position: Shape) -> str:
@@ -118,7 +118,7 @@ def require(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected:
 
 def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
     """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``."""
-    if not is_at_hand(ok):
+    if not is_concrete(ok):
         return jnp.asarray(ok)
     wrong = np.argwhere(~np.asarray(ok))
     if len(wrong):

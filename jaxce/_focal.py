@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._arithmetic import focused, times
-from jaxce._inputs import is_off, open_softmax
-from jaxce._labels import distribution, target, weighed, widened
-from jaxce._log_normalizer import log_probs, surprise_of_logits
-from jaxce._types import Examples, Hyperparameter, Ids, OpenedSoftmax, Reduced, Reduction
-from jaxce.reductions import evaluate
+from jaxce._cross_entropy import cross_entropy_from_logits, log_probs
+from jaxce._inputs import open_softmax
+from jaxce._numerics import focal_modulation, is_off, safe_multiply
+from jaxce._targets import target, target_probs, upcast_probs, weighted_class_sum
+from jaxce._types import Hyperparameter, Ids, PerExample, Reduced, Reduction, SoftmaxInputs
+from jaxce.reductions import run_loss
 
 
 def focal_loss(
@@ -74,13 +74,13 @@ def focal_loss(
         ranges={"gamma": (gamma, 0, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_focal_loss, x, reduction, gamma=gamma, label_smoothing=label_smoothing)
+    return run_loss(_focal_loss, x, reduction, gamma=gamma, label_smoothing=label_smoothing)
 
 
 def _focal_loss(
-    x: OpenedSoftmax, gamma: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[Examples, Array]:
-    return _reshaped(x, lambda s: focused(s, gamma), label_smoothing)
+    x: SoftmaxInputs, gamma: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[PerExample, Array]:
+    return _reshaped(x, lambda s: focal_modulation(s, gamma), label_smoothing)
 
 
 def poly1_loss(
@@ -139,12 +139,12 @@ def poly1_loss(
         ranges={"epsilon": (epsilon, -1, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_poly1_loss, x, reduction, epsilon=epsilon, label_smoothing=label_smoothing)
+    return run_loss(_poly1_loss, x, reduction, epsilon=epsilon, label_smoothing=label_smoothing)
 
 
 def _poly1_loss(
-    x: OpenedSoftmax, epsilon: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[Examples, Array]:
+    x: SoftmaxInputs, epsilon: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[PerExample, Array]:
     return _reshaped(x, lambda s: s - jnp.asarray(epsilon, s.dtype) * jnp.expm1(-s), label_smoothing)
 
 
@@ -205,12 +205,12 @@ def generalized_cross_entropy(
         ranges={"q": (q, 0, 1), "label_smoothing": (label_smoothing, 0, 1)},
         reduction=reduction,
     )
-    return evaluate(_generalized_cross_entropy, x, reduction, q=q, label_smoothing=label_smoothing)
+    return run_loss(_generalized_cross_entropy, x, reduction, q=q, label_smoothing=label_smoothing)
 
 
 def _generalized_cross_entropy(
-    x: OpenedSoftmax, q: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[Examples, Array]:
+    x: SoftmaxInputs, q: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
+) -> tuple[PerExample, Array]:
     return _reshaped(x, lambda s: _box_cox(s, q), label_smoothing)
 
 
@@ -219,17 +219,19 @@ def _box_cox(s: Array, q: Hyperparameter) -> Array:
     if is_off(q):
         return s
     q = jnp.asarray(q, s.dtype)
-    t = times(q, s)
+    t = safe_multiply(q, s)
     small = (q == 0) | (t < 1e-3)
     q, t = jnp.where(small, 1, q), jnp.where(small, t, 0)
     return jnp.where(small, s * (1 - t / 2 + t**2 / 6 - t**3 / 24), -jnp.expm1(-q * s) / q)
 
 
-def _reshaped(x: OpenedSoftmax, f: Callable[[Array], Array], label_smoothing: Hyperparameter) -> tuple[Examples, Array]:
+def _reshaped(
+    x: SoftmaxInputs, f: Callable[[Array], Array], label_smoothing: Hyperparameter
+) -> tuple[PerExample, Array]:
     """``sum_c w_c q_c f(s_c)``; for ids without smoothing of one number per example, weighted after ``f``."""
     if isinstance(x.labels, Ids) and is_off(label_smoothing):
         alone, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]
-        return times(weight, f(surprise_of_logits(x.logits, alone)[0])), weight
-    x = widened(x)
-    return weighed(x, times(distribution(x, label_smoothing), f(-log_probs(x))))
+        return safe_multiply(weight, f(cross_entropy_from_logits(x.logits, alone)[0])), weight
+    x = upcast_probs(x)
+    return weighted_class_sum(x, safe_multiply(target_probs(x, label_smoothing), f(-log_probs(x))))

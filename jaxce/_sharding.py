@@ -13,7 +13,7 @@ def is_explicit() -> bool:
     return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
 
 
-def is_one_cpu() -> bool:
+def single_cpu_device() -> bool:
     """Whether all there is is one CPU device, seen from outside of any `shard_map` or explicit mesh."""
     automatic = all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
     return automatic and jax.default_backend() == "cpu" and jax.device_count() == 1
@@ -24,7 +24,7 @@ def varying_axes(tree: Any) -> frozenset[str]:
     return frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(tree)))
 
 
-def vary(tree: Any, axes: frozenset[str]) -> Any:
+def pvary_tree(tree: Any, axes: frozenset[str]) -> Any:
     """The same arrays, as every device's own along the axes: what they have in common is summed where that is asked."""
     return jax.tree.map(lambda x: _pvary(x, tuple(sorted(axes - _varying(x)))), tree)
 
@@ -43,7 +43,7 @@ def _pvary(x: Any, axes: tuple[str, ...]) -> Any:
     return lax.pcast(x, axes, to="varying") if hasattr(lax, "pcast") else vars(lax)["pvary"](x, axes)
 
 
-def gathered(x: Array, axes: Iterable[int]) -> Array:
+def replicate_axes(x: Array, axes: Iterable[int]) -> Array:
     """``x`` with these axes whole on each device, where an explicit mesh splits them."""
     spec, axes = jax.typeof(x).sharding.spec, set(axes)
     whole = PartitionSpec(*(None if d in axes else part for d, part in enumerate(spec)))
