@@ -1,61 +1,19 @@
-"""The class axis: reducing along it without a second array of its size, picking from it, and its shards."""
+"""The class axis: what lies along it, one class of each example, and its shards."""
 
+import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import PartitionSpec
 
-from jaxce._sharding import is_explicit, single_cpu_device
-from jaxce._types import ArrayOrTangent, AxisName, Shape, Size
+from jaxce._numerics import compute_dtype, fill_masked
+from jaxce._sharding import class_split, is_explicit
+from jaxce._types import ArrayOrTangent, AxisName, Shape, Size, Target
 
-SMALLEST = 2**21
-"""Arrays of fewer elements are reduced whole: there a loop costs more than it saves."""
-
-SLAB = 2**17
-"""Elements in a slab, at most: in float32 it fits the second-level cache of a core."""
-
-SHARE = 64
-"""A slab is at most this part of the array, so that the few arrays of its size stay small beside it."""
-
-WIDEST = 2**15
-"""Classes in a row, at most, that XLA on a CPU reduces by its fast kernels."""
-
-
-def map_row_blocks(
-    reduce: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None, axis: int, fused: bool = False
-) -> tuple[Array, ...]:
-    """``reduce(x, *others)``, whose results lack ``axis``, computed in slabs of whole rows where that helps.
-
-    The others have the shape of ``x``, or size 1 along ``axis``, or lack it, or are None. Sums that are ``fused`` need
-    no slabs. Others XLA on a CPU feeds from arrays that it writes out, such as the float32 copy of 16-bit rows; slab by
-    slab these stay in the cache. Accelerators fuse the reduction as it stands, and over several devices the partitioner
-    must see it whole.
-    """
-    if fused or not single_cpu_device() or not is_static(x.shape) or x.ndim < 2 or x.size < SMALLEST:
-        return reduce(x, *others)
-    cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
-    length = x.shape[cut]
-    rows = max(1, min(SLAB, x.size // SHARE) * length // x.size)
-
-    def place(array: Array) -> int:
-        return cut if array.ndim == x.ndim else cut - (cut > axis)
-
-    def step(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop, to be made of everything.
-        # The last slab reaches back to be whole, and computes some rows again.
-        whole, start = lax.optimization_barrier(((x, *others), jnp.minimum(i * rows, length - rows)))
-        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, place(a)), whole))
-        return tuple(
-            lax.dynamic_update_slice_in_dim(result, part, start, place(part))
-            for result, part in zip(results, parts, strict=True)
-        )
-
-    empty = tuple(jnp.zeros(r.shape, r.dtype) for r in jax.eval_shape(reduce, x, *others))
-    filled: tuple[Array, ...] = lax.fori_loop(0, -(-length // rows), step, empty)
-    return filled
+FEW_CLASSES = 128
+"""Up to this many classes a label is found by comparing ids. A gather costs a TPU v5e as much as 4,500 classes do."""
 
 
 def broadcast_per_class(per_class: Array, ndim: int, axis: int) -> Array:
@@ -66,11 +24,6 @@ def broadcast_per_class(per_class: Array, ndim: int, axis: int) -> Array:
 def expand_class_axis(per_example: Array, axis: int) -> Array:
     """One number per example with a class axis of size 1 at ``axis``; a scalar stays one."""
     return per_example if per_example.ndim == 0 else jnp.expand_dims(per_example, axis)
-
-
-def no_sharing(*values: Any) -> Any:
-    """The same arrays, for one use: what two uses spread over the classes, XLA on a CPU would write out for both."""
-    return lax.optimization_barrier(values) if single_cpu_device() else values
 
 
 def flatten_batch_axes(a: Array, shape: Shape, axis: int) -> Array:
@@ -92,35 +45,82 @@ def broadcast_mask(mask: Array | None, x: ArrayOrTangent, axis: int) -> Array | 
     return None if mask is None else jnp.expand_dims(jnp.broadcast_to(mask, example_shape(x, axis)), axis)
 
 
-def take_class(x: ArrayOrTangent, ids: Array, axis: int, class_axis_name: AxisName | None = None) -> Array:
-    """``x`` at the class ``ids`` along ``axis``, one for each example; a vector ``[classes]`` serves all examples.
+def mask_rows(x: ArrayOrTangent, mask: Array | None, axis: int) -> Array:
+    """``x`` with 0 in masked rows."""
+    rows: Array = fill_masked(x, broadcast_mask(mask, x, axis))
+    return rows
 
-    An id outside the classes, which makes the loss NaN later on, picks what lies nearest, as XLA has it, and is left
-    for `checkify` to find. Over ``class_axis_name`` the ids count from the first class of this shard, and each is
-    picked where it lies.
+
+def mask_probs(q: Target, mask: Array | None, axis: int) -> Target:
+    """The target with probabilities of 0 in masked rows."""
+    return q if q.probs is None else dataclasses.replace(q, probs=mask_rows(q.probs, mask, axis))
+
+
+def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
+    """Where each class is the example's own: bool, the class axis at ``axis`` and split by these explicit mesh axes."""
+    shape: list[Size] = [1] * (ids.ndim + 1)
+    shape[axis] = classes
+    spec = (
+        None
+        if split is None
+        else PartitionSpec(*(split if d == axis % len(shape) else None for d in range(len(shape))))
+    )
+    return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape), out_sharding=spec) == jnp.expand_dims(ids, axis)
+
+
+def own_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
+    """Where each class of ``x`` is the example's own: bool, split along the classes as ``x`` is."""
+    return one_hot(ids, x.shape[axis], axis, class_split(x, axis))
+
+
+def take_class(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
+    """``x`` at the class ``ids`` along ``axis``, one for each example.
+
+    An id outside the classes picks the nearest one, and is left for `checkify` to find.
     """
-    classes, shared = x.shape[axis], x.ndim != ids.ndim + 1
-    if _needs_masked_sum(x, ids, axis, shared):
-        last = -1 if shared else axis
-        picked = jnp.sum(jnp.where(one_hot(ids, classes, last), x, jnp.zeros((), x.dtype)), last)
-        return psum_classes(picked, class_axis_name)
-    here = ids if class_axis_name is None and not shared else jnp.clip(ids, 0, classes - 1)
-    picked = x.at[here].get(mode="promise_in_bounds") if shared else _gather(x, here, axis % x.ndim)
-    return picked if class_axis_name is None else psum_classes(jnp.where(here == ids, picked, 0), class_axis_name)
+    if class_split(x, axis) is not None:
+        return jnp.sum(jnp.where(own_class(ids, x, axis), x, jnp.zeros((), x.dtype)), axis)
+    return _gather(x, ids, axis % x.ndim)
 
 
 def _gather(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
-    """``x`` at ``ids``: `jnp.take_along_axis`, which would count negative ids from the end, out of sight of checks."""
+    """``x`` at ``ids`` along ``axis``; `jnp` would count negative ids from the end, out of sight of checks."""
     others = tuple(d for d in range(x.ndim) if d != axis)
     dimensions = lax.GatherDimensionNumbers(
         offset_dims=(),
         collapsed_slice_dims=(axis,),
         start_index_map=(axis,),
         operand_batching_dims=others,
-        start_indices_batching_dims=tuple(range(ids.ndim)),
+        start_indices_batching_dims=tuple(range(len(others))),
     )
-    picked: Array = lax.gather(x, ids[..., None], dimensions, (1,) * x.ndim, mode="promise_in_bounds")
-    return picked
+    taken: Array = lax.gather(x, ids[..., None], dimensions, (1,) * x.ndim, mode="promise_in_bounds")
+    return taken
+
+
+def take_per_class(per_class: Array, ids: Array, class_axis_name: AxisName | None = None, split: Any = None) -> Array:
+    """``per_class[ids]`` for a vector ``[classes]``, of which each shard of ``class_axis_name`` holds its own part.
+
+    An id outside the classes takes the nearest one, or 0 where ids are compared: where classes are few, and on an
+    explicit mesh, where a gather must not cross shards and the classes are ``split`` as those of the logits are.
+    """
+    classes = per_class.shape[0]
+    nearest = ids if class_axis_name is not None else jnp.clip(ids, 0, classes - 1)
+    if is_explicit() or is_compared(classes):
+        taken = jnp.sum(jnp.where(one_hot(nearest, classes, -1, split), per_class, 0), -1)
+    else:
+        here = jnp.clip(ids, 0, classes - 1)
+        taken = jnp.where(here == nearest, _gather(per_class, here, 0), 0)
+    return psum_classes(taken, class_axis_name)
+
+
+def is_compared(classes: Size) -> bool:
+    """Whether the classes are few enough for one of them to be found by comparing ids, and not by a gather."""
+    return isinstance(classes, int) and classes <= FEW_CLASSES
+
+
+def with_index_check(ids: Array, classes: Size) -> Array:
+    """The same ids, by way of a vector that they index: `checkify` sees one out of bounds, and XLA folds the rest."""
+    return ids if is_explicit() else ids + 0 * _gather(jnp.zeros((classes,), ids.dtype), ids, 0)
 
 
 def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Array:
@@ -128,37 +128,41 @@ def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Ar
     return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
 
 
-def one_hot(ids: Array, classes: Size, axis: int) -> Array:
-    """Where each class is the example's own: bool, with the class axis at ``axis``."""
-    shape = [1] * (ids.ndim + 1)
-    shape[axis] = classes
-    return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape)) == jnp.expand_dims(ids, axis)
+def is_local_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
+    """Whether the class of each example is among those of ``x``, and not in another shard."""
+    here: Array = (ids >= 0) & (ids < x.shape[axis])
+    return here
 
 
-def dense_target(scale: Array, probs: Array | None, offset: Array | None, ndim: int, axis: int) -> Array:
-    """The part of ``q_c`` that lies on every class, ``scale_c probs_c + offset_c``; 0 when there is none."""
-    offset = None if offset is None else broadcast_per_class(offset, ndim, axis)
-    if probs is None:
-        return jnp.zeros((), scale.dtype) if offset is None else offset
-    scaled = broadcast_per_class(scale, ndim, axis) * probs.astype(scale.dtype)
+def local_label_weight(q: Target, x: ArrayOrTangent, axis: int) -> Array:
+    """The weight of the label where ``x`` holds its class, and 0 where another shard does; NaN for an invalid id."""
+    # Not a product with 0 or 1, of which XLA makes a choice that loses NaN.
+    return jnp.where(is_local_class(q.ids, x, axis), q.label_weight, 0 * q.label_weight)
+
+
+def dense_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:
+    """The dense part of ``q_c``, ``scale_c probs_c + offset_c``, to be broadcast with ``x``."""
+    offset: Array | None = None if q.offset is None else broadcast_per_class(q.offset, x.ndim, axis)
+    if q.probs is None:
+        return jnp.zeros((), compute_dtype(x)) if offset is None else offset
+    scaled: Array = broadcast_per_class(q.scale, x.ndim, axis) * q.probs.astype(q.scale.dtype)
     return scaled if offset is None else scaled + offset
 
 
-def is_static(shape: Shape) -> bool:
-    """Whether all sizes are numbers, and none a symbol of `jax.export`."""
-    return all(isinstance(n, int) for n in shape)
+def dense_mass(q: Target, x: ArrayOrTangent, axis: int) -> Array:
+    """The sum of the dense part over the classes."""
+    if q.probs is not None:
+        return jnp.sum(dense_target(q, x, axis), axis)
+    return jnp.sum(jnp.broadcast_to(q.offset, x.shape[axis : axis + 1]))
 
 
-def xla_cpu_fuses_row_sum(axis: int, x: ArrayOrTangent, probs: ArrayOrTangent | None = None) -> bool:
-    """Whether XLA, on the one CPU there is, takes a sum over the classes with what leads to it in one kernel.
-
-    It does since JAX 0.10.2, for rows that are not too long and for arithmetic without selects; of bfloat16 too, but
-    what the gradient shares with the sum would be written out in float32. Over several devices the partitioner must
-    see the sum whole.
-    """
-    dtypes = {x.dtype} if probs is None else {x.dtype, probs.dtype}
-    fast = dtypes == {jnp.dtype(jnp.float32)} and isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
-    return fast and jax.__version_info__ >= (0, 10, 2) and single_cpu_device()
+def whole_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:
+    """``q_c`` of every class, to be broadcast with ``x``; a row of NaN for an invalid id."""
+    dense = dense_target(q, x, axis)
+    if q.ids is None:
+        return dense
+    label_weight = expand_class_axis(q.label_weight, axis)
+    return dense + jnp.where(own_class(q.ids, x, axis), label_weight, 0 * label_weight)
 
 
 def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:
@@ -166,8 +170,6 @@ def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
 
 
-def _needs_masked_sum(x: ArrayOrTangent, ids: Array, axis: int, shared: bool) -> bool:
-    """Whether an explicit mesh splits what a gather would cross: the classes, or the ids that share one vector."""
-    ids_split = any(part is not None for part in jax.typeof(ids).sharding.spec)
-    hidden = x.ndim == 1 and is_explicit()  # `vmap` may be mapping over a split axis
-    return jax.typeof(x).sharding.spec[axis] is not None or (shared and ids_split) or hidden
+def is_static(shape: Shape) -> bool:
+    """Whether all sizes are numbers, and none a symbol of `jax.export`."""
+    return all(isinstance(n, int) for n in shape)

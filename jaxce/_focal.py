@@ -232,6 +232,6 @@ def _reshaped(
     if isinstance(x.labels, Ids) and is_off(label_smoothing):
         alone, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]
-        return safe_multiply(weight, f(cross_entropy_from_logits(x.logits, alone)[0])), weight
+        return safe_multiply(weight, f(cross_entropy_from_logits(x, alone)[0])), weight
     x = upcast_probs(x)
     return weighted_class_sum(x, safe_multiply(target_probs(x, label_smoothing), f(-log_probs(x))))

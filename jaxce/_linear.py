@@ -19,9 +19,10 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_class
+from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_per_class
 from jaxce._cross_entropy import describe_logits
 from jaxce._numerics import compute_dtype, fill_masked, wider
+from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import AxisName, Ids, LinearAux, LinearInputs, LinearSharding, Named, PerExample, Size, SoftmaxInputs
 from jaxce.reductions import apply_weights
@@ -30,9 +31,6 @@ Loss: TypeAlias = Callable[[SoftmaxInputs, Named], tuple[PerExample, Array]]
 """Loss and weight of each example of an opened loss, given the hyperparameters that are on, by name."""
 
 Losses: TypeAlias = tuple[Array, Array, LinearAux | None]
-
-COLUMNS = 4096
-"""On a CPU the gradient of the kernel is summed this many classes at a time: the summands stay in the cache."""
 
 
 class LoopConfig(NamedTuple):
@@ -110,7 +108,7 @@ def _weights(plan: LoopConfig, rows: Named, shared: Named) -> PerExample:
     """What each token counts in a mean, which its logits have no part in."""
     w, ids, name = shared.get("class_weights"), rows["ids"], plan.class_axis_name
     zeros = jnp.zeros(ids.shape, compute_dtype(_operand(rows, shared)))
-    weight = jnp.ones_like(zeros) if w is None else take_class(w, local_ids(ids, w.size, name), 0, name)
+    weight = jnp.ones_like(zeros) if w is None else take_per_class(w, local_ids(ids, w.size, name), name)
     return apply_weights(zeros, weight, rows.get("sample_weights"), rows.get("mask"))[1]
 
 
@@ -165,7 +163,8 @@ def _total_and_gradients(
             side = plan.kernel_layout.index("v")
             gradients["hidden"] = fill_masked(_dot(d_raw, shared["kernel"].astype(d_raw.dtype), 1, side), _column(rows))
         if "kernel" in moving:
-            sums["kernel"] = _added(sums["kernel"], d_raw, _hidden(rows, d_raw.dtype), plan.kernel_layout)
+            d_hidden = _hidden(rows, d_raw.dtype)
+            sums["kernel"] = add_kernel_gradient(sums["kernel"], d_raw, d_hidden, plan.kernel_layout.index("v"))
         return sums, (value, aux, {n: g for n, g in gradients.items() if n in rows})
 
     zeros = {n: pvary_tree(jnp.zeros(shared[n].shape, dtype), axes) for n in moving if n in shared}
@@ -252,23 +251,6 @@ def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tup
 _project.defjvp(_project_jvp, symbolic_zeros=True)
 
 
-def _added(total: Array, d_raw: Array, hidden: Array, kernel_layout: str) -> Array:
-    """``total`` and the gradient of the kernel over these tokens."""
-    side, classes = kernel_layout.index("v"), d_raw.shape[1]
-
-    def add(total: Array, start: Any, size: int) -> Array:
-        part = lax.dynamic_slice_in_dim(d_raw, start, size, 1)
-        summand = _dot(hidden, part, 0, 0) if side == 1 else _dot(part, hidden, 0, 0)
-        old = lax.dynamic_slice_in_dim(total, start, size, side)
-        return lax.dynamic_update_slice_in_dim(total, old + summand, start, side)
-
-    if jax.default_backend() != "cpu" or classes < 2 * COLUMNS:
-        return add(total, 0, classes)
-    rest = classes % COLUMNS
-    total = lax.fori_loop(0, classes // COLUMNS, lambda i, total: add(total, i * COLUMNS, COLUMNS), total)
-    return add(total, classes - rest, rest) if rest else total
-
-
 def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> Array:
     """The product over axis ``i`` of one and ``j`` of the other, in the computing dtype if no other is said."""
     return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
@@ -315,14 +297,3 @@ def _merge_chunks(chunks: Any, rows: Named) -> Any:
     """Undoes the cut."""
     tokens = rows["hidden"].shape[0]
     return jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:tokens], chunks)
-
-
-def default_chunk_size(tokens: Size, classes: int) -> int:
-    """Tokens in a chunk: float32 logits of 64 MiB and at most a quarter of all on a CPU, of 1 GiB elsewhere.
-
-    Large enough that the gradient of the kernel, which every chunk adds to, is not most of the traffic.
-    """
-    on_cpu = jax.default_backend() == "cpu"
-    budget, least, most = (2**26, 256, 8192) if on_cpu else (2**30, 1024, 8192)
-    size = min(max(budget // (4 * classes), least), most)
-    return max(least, min(size, -(-tokens // 4))) if on_cpu and isinstance(tokens, int) else size

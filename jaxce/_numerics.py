@@ -26,6 +26,12 @@ def fill_masked(x: ArrayOrTangent, mask: Array | None, filler: float = 0.0) -> A
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))
 
 
+def keep_finite(x: Array) -> Array:
+    """``x`` with the largest finite number for infinity, so that a difference from it is no NaN; NaN stays NaN."""
+    bounds = jnp.finfo(x.dtype)
+    return jnp.clip(x, bounds.min, bounds.max)
+
+
 def is_off(value: Hyperparameter) -> bool:
     """Whether a hyperparameter is the Python number 0, so that its terms need not be traced."""
     return isinstance(value, int | float) and bool(value == 0)

@@ -1,4 +1,4 @@
-"""What surrounds a call: meshes, which decide how arrays may be combined, and the single CPU device."""
+"""The meshes that surround a call, which decide how arrays may be combined."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,10 +13,9 @@ def is_explicit() -> bool:
     return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
 
 
-def single_cpu_device() -> bool:
-    """Whether all there is is one CPU device, seen from outside of any `shard_map` or explicit mesh."""
-    automatic = all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
-    return automatic and jax.default_backend() == "cpu" and jax.device_count() == 1
+def class_split(x: Any, axis: int) -> Any:
+    """The axes of an explicit mesh that split ``x`` along its class axis, as an entry of its spec; None without any."""
+    return jax.typeof(x).sharding.spec[axis]
 
 
 def varying_axes(tree: Any) -> frozenset[str]:

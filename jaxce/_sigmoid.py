@@ -12,9 +12,10 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import broadcast_per_class, no_sharing
+from jaxce._class_axis import broadcast_per_class
 from jaxce._inputs import open_sigmoid
 from jaxce._numerics import focal_modulation, is_off, safe_multiply, safe_multiply_no_select, safe_power
+from jaxce._rows import no_sharing
 from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
 from jaxce._value_checks import raise_or_nan
 from jaxce.reductions import run_loss

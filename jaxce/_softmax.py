@@ -88,7 +88,7 @@ def _cross_entropy(
     x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0, z_loss: Hyperparameter = 0.0
 ) -> tuple[PerExample, Array]:
     q, weight = target(x, label_smoothing)
-    loss, log_z = cross_entropy_from_logits(x.logits, q)
+    loss, log_z = cross_entropy_from_logits(x, q)
     if not is_off(z_loss):
         loss += safe_multiply(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
     return loss, weight
@@ -241,4 +241,4 @@ def nll_loss(
 
 def _negative_log_likelihood(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     q, weight = target(x)
-    return nll_from_log_probs(x.logits, q), weight
+    return nll_from_log_probs(x, q), weight

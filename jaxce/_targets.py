@@ -1,36 +1,26 @@
 """The label side of a loss: what class ids or probabilities, class weights and smoothing ask of each class."""
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._class_axis import (
-    broadcast_mask,
     broadcast_per_class,
     expand_class_axis,
     local_ids,
-    map_row_blocks,
-    no_sharing,
-    one_hot,
-    psum_classes,
-    take_class,
-    xla_cpu_fuses_row_sum,
+    mask_rows,
+    own_class,
+    take_per_class,
+    with_index_check,
 )
-from jaxce._numerics import compute_dtype, fill_masked, is_off, safe_multiply
-from jaxce._types import Hit, Hyperparameter, PerExample, Probs, SoftmaxInputs, Target
+from jaxce._cross_entropy import weighted_sum
+from jaxce._numerics import compute_dtype, is_off, safe_multiply
+from jaxce._sharding import class_split
+from jaxce._types import Hyperparameter, PerExample, Probs, SoftmaxInputs, Target
 
 
-def target(
-    x: SoftmaxInputs,
-    label_smoothing: Hyperparameter = 0.0,
-    product: Callable[[Array, Array], Array] = safe_multiply,
-    short: bool = False,
-) -> tuple[Target, Array]:
+def target(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
     ::
@@ -38,30 +28,21 @@ def target(
         ids:            q_c = (1 - eps) w_y [c = y] + eps/C w_c        weight = w_y
         probabilities:  q_c = w_c ((1 - eps) p_c + eps/C)              weight = sum_c w_c p_c
 
-    Without class weights ``w`` is 1, and so is the weight. ``0 * inf`` is 0 with the default ``product``.
-    ``short`` logits stand for some of 16 bits, as which such logits count by themselves.
+    Without class weights ``w`` is 1, and so is the weight.
     """
-    name, here = x.class_axis_name, x.logits.shape[x.axis]
+    name, classes = x.class_axis_name, x.logits.shape[x.axis]
     one = jnp.ones((), compute_dtype(x.logits))
     w = one if x.class_weights is None else x.class_weights
     eps = jnp.asarray(label_smoothing, one.dtype)
-    short = short or jnp.finfo(x.logits.dtype).bits == 16
-    q = Target(jnp.zeros_like(one), (1 - eps) * w, x.mask, product, short, axis=x.axis, class_axis_name=name)
-    if not is_off(label_smoothing):
-        offset = eps / (here if name is None else here * lax.axis_size(name)) * w
-        total = psum_classes(jnp.sum(jnp.broadcast_to(offset, (here,))), name)
-        q = dataclasses.replace(q, total=total, offset=offset)
+    offset = None if is_off(label_smoothing) else eps / (classes * (1 if name is None else lax.axis_size(name))) * w
     if isinstance(x.labels, Probs):
-        p, fused = x.labels.probs, xla_cpu_fuses_row_sum(x.axis, x.logits, x.labels.probs)
-        mass = psum_classes(_mass(p, w, broadcast_mask(x.mask, p, x.axis), x.axis, fused), name)
-        q = dataclasses.replace(q, total=(1 - eps) * mass + q.total, probs=x.labels.probs)
-        return q, one if w is one else mass
-    ids = local_ids(x.labels.ids, here, name)
-    weight = one if w is one else take_class(w, ids, 0, name)
-    hit = (1 - eps) * weight
-    if x.labels.valid is not None:
-        hit *= jnp.where(x.labels.valid, one, jnp.nan)  # a product: NaN for the derivatives of its factors too
-    return dataclasses.replace(q, total=hit + q.total, hit=Hit(ids, hit)), weight
+        weight = one if w is one else weighted_sum(x.labels.probs, Target(offset=w), x.mask, x.axis, name)
+        return Target(probs=x.labels.probs, scale=(1 - eps) * w, offset=offset), weight
+    ids = with_index_check(x.labels.ids, classes) if name is None else local_ids(x.labels.ids, classes, name)
+    w_y = one if w is one else take_per_class(w, ids, name, class_split(x.logits, x.axis))
+    # A product: NaN for the derivatives of its factors too.
+    valid = one if x.labels.valid is None else jnp.where(x.labels.valid, one, jnp.nan)
+    return Target(ids=ids, label_weight=(1 - eps) * w_y * valid, offset=offset), w_y
 
 
 def upcast_probs(x: SoftmaxInputs) -> SoftmaxInputs:
@@ -75,9 +56,9 @@ def target_probs(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> Arr
     """The labels as smoothed probabilities of all classes; NaN where an id cannot be read."""
     dtype, classes = compute_dtype(x.logits), x.logits.shape[x.axis]
     if isinstance(x.labels, Probs):
-        p = fill_masked(x.labels.probs, broadcast_mask(x.mask, x.labels.probs, x.axis)).astype(dtype)
+        p = mask_rows(x.labels.probs, x.mask, x.axis).astype(dtype)
     else:
-        p = one_hot(x.labels.ids, classes, x.axis).astype(dtype)
+        p = own_class(x.labels.ids, x.logits, x.axis).astype(dtype)
         if x.labels.valid is not None:  # a sum: of a product with 0 or 1 XLA makes a choice, without NaN
             p += expand_class_axis(jnp.where(x.labels.valid, jnp.zeros((), dtype), jnp.nan), x.axis)
     eps = jnp.asarray(label_smoothing, dtype)
@@ -90,25 +71,3 @@ def weighted_class_sum(x: SoftmaxInputs, terms: Array) -> tuple[PerExample, Arra
     if x.class_weights is not None:
         terms = safe_multiply(broadcast_per_class(x.class_weights, terms.ndim, x.axis), terms)
     return jnp.sum(terms, x.axis), target(x)[1]
-
-
-def _mass_of(p: Array, w: Array, mask: Array | None, axis: int) -> Array:
-    """``sum_c w_c p_c`` as a formula to differentiate."""
-    return jnp.sum(broadcast_per_class(w, p.ndim, axis) * fill_masked(p, mask).astype(w.dtype), axis)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-@partial(jax.jit, static_argnums=(3, 4))
-def _mass(p: Array, w: Array, mask: Array | None, axis: int, fused: bool) -> Array:
-    """``sum_c w_c p_c``, and 0 where masked; its derivative is taken of the whole, not slab by slab."""
-    if fused:
-        (mass,) = no_sharing(_mass_of(p, w, None, axis))  # or else it is summed anew for the sum of all
-        shown: Array = fill_masked(mass, None if mask is None else mask.squeeze(axis))
-        return shown
-    return map_row_blocks(lambda p, mask: (_mass_of(p, w, mask, axis),), p, mask, axis=axis)[0]
-
-
-@_mass.defjvp
-def _mass_jvp(axis: int, fused: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    slope: Array = jax.jvp(partial(_mass_of, axis=axis), primals, tangents)[1]
-    return _mass(*primals, axis, fused), slope

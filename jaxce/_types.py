@@ -153,30 +153,22 @@ ArrayOrTangent: TypeAlias = Any
 """An array; inside a derivative its tangent, or the sign that there is none."""
 
 
-class Hit(NamedTuple):
-    """A weight on one class of each example."""
-
-    ids: ArrayOrTangent
-    weight: ArrayOrTangent
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What the labels ask of the classes: ``q_c = hit.weight [c = hit.ids] + scale_c probs_c + offset_c``.
+    """The coefficients ``q_c = label_weight [c = ids] + scale_c probs_c + offset_c`` of a loss, or those given.
 
-    ``total`` is the sum over the classes, NaN where the id cannot be read. ``scale`` and ``offset`` are scalars or
-    ``[classes]``. What is None is not there. ``product`` multiplies a ``q_c`` and a logarithm: it settles ``0 * inf``.
-    ``short`` results are rounded to 16 bits, which have room for a loss of 1e-9 where a sum near 1 in float32 has not.
+    ``ids`` and ``label_weight`` are one number per example, the latter NaN for an invalid id. ``scale`` and ``offset``
+    are scalars or ``[classes]``.
     """
 
-    total: ArrayOrTangent
-    scale: ArrayOrTangent
-    mask: ArrayOrTangent | None
-    product: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
-    short: bool = dataclasses.field(metadata={"static": True})
-    hit: Hit | None = None
-    probs: ArrayOrTangent | None = None
-    offset: ArrayOrTangent | None = None
-    axis: int = dataclasses.field(default=-1, metadata={"static": True})
-    class_axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})
+    ids: ArrayOrTangent = None
+    label_weight: ArrayOrTangent = None
+    probs: ArrayOrTangent = None
+    scale: ArrayOrTangent = None
+    offset: ArrayOrTangent = None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether classes other than the label have a coefficient, too."""
+        return self.probs is not None or self.offset is not None

@@ -31,17 +31,17 @@ def x64():
         yield
 
 
-@pytest.fixture(params=["fused", "in slabs"])
+@pytest.fixture(params=["fused", "in blocks"])
 def one_cpu(request, monkeypatch):
     """Small arrays take the paths of large ones on a single CPU device: a number for each path.
 
     Use shapes that no other test has compiled, and that this number tells apart.
     """
-    from jaxce import _class_axis
+    from jaxce._rows import _cpu, _platform
 
-    monkeypatch.setattr(_class_axis, "SMALLEST", 1)
-    monkeypatch.setattr(_class_axis, "SHARE", 8)
-    monkeypatch.setattr(_class_axis.jax, "device_count", lambda: 1)
-    if request.param == "in slabs":
-        monkeypatch.setattr(_class_axis, "WIDEST", 0)
-    return int(request.param == "in slabs")
+    monkeypatch.setattr(_platform.jax, "device_count", lambda: 1)
+    monkeypatch.setattr(_cpu, "SMALLEST", 1)
+    monkeypatch.setattr(_cpu, "SHARE", 8)
+    if request.param == "in blocks":
+        monkeypatch.setattr(_cpu, "WIDEST", 0)
+    return int(request.param == "in blocks")

@@ -76,7 +76,19 @@ def test_huge_logits(scale):
 
 def test_the_gradient_keeps_its_small_parts():
     x = np.float32([0.0, -50.0, -80.0])
-    np.testing.assert_allclose(slope(x, 0), [0.0, math.exp(-50), math.exp(-80)], rtol=1e-5)
+    small = math.exp(-50), math.exp(-80)
+    np.testing.assert_allclose(slope(x, 0), [-sum(small), *small], rtol=1e-5)
+
+
+def test_float32_keeps_a_tiny_loss():
+    """Where other libraries have 0: ``1 + 2e-9`` is 1 in float32."""
+    x = jnp.float32([20.0, 0.0, -5.0])
+    others = np.exp([-20.0, -25.0])
+    for label in (np.array(0), np.float32([1, 0, 0])):
+        loss, gradient = jax.value_and_grad(jaxce.cross_entropy)(x, label)
+        np.testing.assert_allclose(loss, np.log1p(others.sum()), rtol=1e-6)
+        p = others / (1 + others.sum())
+        np.testing.assert_allclose(gradient, [-p.sum(), *p], rtol=1e-6)
 
 
 @pytest.mark.parametrize("y", [np.array(0), np.float32([1, 0, 0])], ids=["id", "one-hot"])

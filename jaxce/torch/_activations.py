@@ -9,7 +9,6 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._class_axis import expand_class_axis
 from jaxce._class_axis import one_hot as one_hot_rows
-from jaxce._cross_entropy import exponentials
 from jaxce._types import Hyperparameter
 from jaxce.torch._arguments import FLOATING, REAL, REAL_OR_BOOL, Kinds, check_number, open_activation, open_dim
 from jaxce.torch._labels import open_counted_ids
@@ -216,7 +215,7 @@ def _log_softmax(x: Array, axis: int) -> Array:
     """That of `jax.nn`, and what rounding beside a sum near 1 takes from it, for which 16 bits have room."""
     log_p = jax.nn.log_softmax(x, axis)
     from_m = x - jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
-    rest, count = exponentials(from_m, None, axis, short=True)
+    rest, count = jnp.sum(jnp.where(from_m == 0, 0, jnp.exp(from_m)), axis), jnp.sum(from_m == 0, axis, dtype=x.dtype)
     whole = from_m - expand_class_axis(jnp.log1p(rest + (count - 1)), axis)
     return log_p + jax.lax.stop_gradient(jnp.where(whole == log_p, 0, whole - log_p))
 

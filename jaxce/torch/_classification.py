@@ -2,22 +2,21 @@
 
 import operator
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import take_class
+from jaxce._class_axis import dense_target, take_class, take_per_class
 from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import free_axes
-from jaxce._numerics import fill_masked, is_off
+from jaxce._numerics import compute_dtype, fill_masked, is_off
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._targets import target as coefficients
-from jaxce._types import Hyperparameter, Ids, LinearInputs, SoftmaxInputs
+from jaxce._types import Hyperparameter, Ids, LinearInputs, SoftmaxInputs, Target
 from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
@@ -85,7 +84,7 @@ def cross_entropy(
 
 def _cross_entropy(opened: OpenedClasses, reduction: str, label_smoothing: Hyperparameter) -> Array:
     given = {"label_smoothing": open_smoothing(label_smoothing)}
-    loss, weights = _terms(opened, given, opened.dtype.itemsize == 2)
+    loss, weights = _terms(opened, given)
     return close_classes(opened, loss, weights, reduction)
 
 
@@ -129,8 +128,9 @@ def nll_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce)
     opened = open_classes(input, target, weight, ignore_index, probabilities=False)
-    q, weights = coefficients(opened, product=operator.mul)
-    return close_classes(opened, nll_from_log_probs(opened.logits, q), weights, reduction)
+    q, weights = coefficients(opened)
+    loss = nll_from_log_probs(opened, q) + _zero_times_infinity(opened, q)
+    return close_classes(opened, loss, weights, reduction)
 
 
 def linear_cross_entropy(
@@ -202,29 +202,35 @@ def _by_chunks(
         class_axis_name=None,
         placement=None,
     )
-    loss = _short_terms if y.dtype.itemsize == 2 else _terms
-    values, *_ = linear_losses(opened, loss, only_sums=reduction != "none", has_aux=False)
+    values, *_ = linear_losses(opened, _terms, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
-    weights = fill_masked(
-        one if y.class_weights is None else take_class(opened.shared["class_weights"], ids.ids, 0), y.present
-    )
+    w_y = one if y.class_weights is None else take_per_class(opened.shared["class_weights"], ids.ids)
+    weights = fill_masked(w_y, y.present)
     if reduction == "mean":  # of nothing but ignored labels it is NaN, with gradient 0
         nothing = jnp.sum(fill_masked(one, y.present)) == 0
         values, weights = jnp.where(nothing, jnp.nan, values), jnp.where(nothing, 1, jnp.sum(weights))
     return close(values, reduction, y.dtype, weights)
 
 
-def _terms(x: SoftmaxInputs, given: Mapping[str, Any], short: bool = False) -> tuple[Array, Array]:
+def _terms(x: SoftmaxInputs, given: Mapping[str, Any]) -> tuple[Array, Array]:
     """Loss and weight of each example, 0 where the label is ignored."""
-    q, weights = coefficients(x, given.get("label_smoothing", 0.0), operator.mul, short)
-    loss, log_z = cross_entropy_from_logits(x.logits, q)
+    q, weights = coefficients(x, given.get("label_smoothing", 0.0))
+    loss, log_z = cross_entropy_from_logits(x, q)
     loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
-    return fill_masked(loss, given.get("present")), fill_masked(
-        jnp.broadcast_to(weights, loss.shape), given.get("present")
-    )
+    loss += _zero_times_infinity(x, q)
+    present = given.get("present")
+    return fill_masked(loss, present), fill_masked(jnp.broadcast_to(weights, loss.shape), present)
 
 
-_short_terms = partial(_terms, short=True)
+def _zero_times_infinity(x: SoftmaxInputs, q: Target) -> Array:
+    """NaN, without a gradient, where PyTorch multiplies a coefficient of 0 by an infinite logarithm; 0 elsewhere."""
+    z, axis = x.logits, x.axis
+    found = jnp.zeros((), bool)
+    if q.ids is not None:
+        found |= (q.label_weight == 0) & jnp.isinf(take_class(z, q.ids, axis))
+    if q.is_dense:
+        found |= jnp.any((dense_target(q, z, axis) == 0) & jnp.isinf(z), axis)
+    return lax.stop_gradient(jnp.where(found, jnp.nan, jnp.zeros((), compute_dtype(z))))
 
 
 def binary_cross_entropy(

@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import one_hot, take_class
+from jaxce._class_axis import one_hot, take_per_class
 from jaxce._margins import hinge, hinge_of_distances, logit_gap, multilabel_hinge, only_valid, soft_margin
 from jaxce._sigmoid import binary_cross_entropy_from_logits
 from jaxce._types import Hyperparameter
@@ -157,7 +157,7 @@ def multi_margin_loss(
     x, y, w, dtype = open_rows(input, target, weight)
     read = open_row_ids(x, y)
     loss = hinge(*logit_gap(x, read.ids, 1), jnp.asarray(margin, x.dtype), check_p(p), axis=1)
-    loss = loss if w is None else take_class(w, read.ids, 0) * loss
+    loss = loss if w is None else take_per_class(w, read.ids) * loss
     return close(only_valid(loss, x, read.valid, 1).reshape(y.shape), reduction, dtype)
 
 
@@ -248,7 +248,7 @@ def hinge_embedding_loss(
 def _times_listed(x: Array, ids: Array, listed: Array) -> Array:
     """How often each class of rows ``x`` is among their ids, one column of ids at a time."""
 
-    def add(safe_multiply: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        return safe_multiply + (one_hot(column[0], x.shape[1], -1) & column[1][:, None]).astype(x.dtype), None
+    def add(counts: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        return counts + (one_hot(column[0], x.shape[1], -1) & column[1][:, None]).astype(x.dtype), None
 
     return lax.scan(add, lax.stop_gradient(jnp.zeros_like(x)), (ids.T, listed.T))[0]

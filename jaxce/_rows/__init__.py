@@ -1,0 +1,72 @@
+"""How sums over the classes of each row are executed: the only room that knows a backend.
+
+The mathematics above asks for `row_sums`, `class_dot` or `map_rows`, whatever the machine. Each way is one module here:
+`_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. They are never differentiated, and the
+choice is made when a program is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxce._class_axis import dense_mass, is_local_class
+from jaxce._rows import _accelerator, _cpu
+from jaxce._rows._linear import add_kernel_gradient, default_chunk_size
+from jaxce._rows._platform import no_sharing, on_one_cpu
+from jaxce._rows._record import RowSums, merge
+from jaxce._types import AxisName, Target
+
+T = TypeVar("T")
+
+__all__ = [
+    "RowSums",
+    "add_kernel_gradient",
+    "class_dot",
+    "default_chunk_size",
+    "map_rows",
+    "merge",
+    "no_sharing",
+    "row_sums",
+]
+
+
+def row_sums(
+    x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
+) -> RowSums:
+    """The sums of `RowSums` over the classes of each row of ``x``, and over their shards; masked rows hold any number.
+
+    An id counts from the first class of its shard, and lies outside the range of all others.
+    """
+    ways = (partial(way.row_sums, axis=axis) for way in (_cpu, _accelerator))
+    sums: RowSums = on_one_cpu(*ways, x, q, mask)
+    return sums if class_axis_name is None else _merge_shards(sums, q, x, axis, class_axis_name)
+
+
+def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, name: AxisName) -> RowSums:
+    """Of ids no more than three numbers per row travel: the shard of the label leaves the 1 out, and Q is known."""
+    maximum, total = partial(lax.pmax, axis_name=name), partial(lax.psum, axis_name=name)
+    if q.ids is None:
+        shard, at_max = lax.axis_index(name), parts.m == maximum(lax.stop_gradient(parts.m))
+        first = lax.pmin(jnp.where(at_max, shard, lax.axis_size(name)), name)
+        return merge(parts, shard == first, maximum, total)
+    merged = merge(parts, is_local_class(q.ids, x, axis), maximum, total)
+    dense = jnp.zeros((), merged.m.dtype) if q.offset is None else total(dense_mass(q, x, axis))
+    return merged._replace(mass=jnp.broadcast_to(q.label_weight + dense, merged.m.shape))
+
+
+def class_dot(
+    x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
+) -> Array:
+    """``sum_c q_c x_c`` for each row, with ``0 * inf = 0``; masked rows hold any number."""
+    ways = (partial(way.class_dot, axis=axis) for way in (_cpu, _accelerator))
+    dot: Array = on_one_cpu(*ways, x, q, mask)
+    return dot if class_axis_name is None else lax.psum(dot, class_axis_name)
+
+
+def map_rows(reduce: Callable[[Array], T], x: Array, *, axis: int) -> T:
+    """``reduce(x)``, whose results lack ``axis``: whole, or on one CPU device by blocks of rows."""
+    mapped: T = on_one_cpu(partial(_cpu.map_row_blocks, reduce, axis=axis), reduce, x)
+    return mapped

@@ -1,0 +1,42 @@
+"""The sums over the classes of a row, and how those of several parts of a row become one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxce._numerics import safe_multiply
+
+
+class RowSums(NamedTuple):
+    """Sums over the classes of each row of logits ``x``, for a target with coefficients ``q``.
+
+    bfloat16 can hold a loss of 1e-9, but ``1 + 1e-9`` is 1 in float32; so the 1 of the maximum is never added to ``r``.
+    A row of ``-inf`` has the lowest finite ``m`` and ``r = -1``, which gives ``log_z = -inf``.
+
+    Args:
+        m: ``max_c x_c``, kept finite.
+        r: ``sum_c exp(x_c - m) - 1``, so that ``log_z = m + log1p(r)``.
+        t: ``sum_c q_c (m - x_c)``, with ``0 * inf = 0``.
+        mass: ``sum_c q_c``.
+    """
+
+    m: Array
+    r: Array
+    t: Array
+    mass: Array
+
+
+def merge(
+    parts: RowSums, leaves_out: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
+) -> RowSums:
+    """The sums of whole rows from those of parts of their classes; ``maximum`` and ``total`` reduce over the parts.
+
+    For each row one part ``leaves_out`` its 1, that of the label or of the maximum: then ``r`` keeps its small digits.
+    """
+    m = maximum(lax.stop_gradient(parts.m))
+    gap = m - parts.m
+    factor = jnp.exp(-gap)
+    r = total(jnp.where(leaves_out, parts.r * factor + jnp.expm1(-gap), (1 + parts.r) * factor))
+    return RowSums(m, r, total(parts.t + safe_multiply(parts.mass, gap)), total(parts.mass))
