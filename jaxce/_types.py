@@ -169,6 +169,11 @@ class Target:
     offset: ArrayOrTangent = None
 
     @property
+    def dtype(self) -> Any:
+        """The dtype that the coefficients are computed in."""
+        return next(a.dtype for a in (self.label_weight, self.scale, self.offset) if a is not None)
+
+    @property
     def is_dense(self) -> bool:
         """Whether classes other than the label have a coefficient, too."""
         return self.probs is not None or self.offset is not None

@@ -546,7 +546,7 @@ def test_checkify_names_an_id_outside_the_range(case):
     x, y = cast(sample.x, jnp.float32), jnp.asarray(sample.labels)
     assert checked(x, y)[0].get() is None
     for bad in (5, -3, 2**31 - 1):
-        assert f"index {bad} is out of bounds for axis 1 with size 5" in checked(x, y.at[1].set(bad))[0].get()
+        assert f"index {bad} is out of bounds for axis 0 with size 5" in checked(x, y.at[1].set(bad))[0].get()
 
 
 @over_ids

@@ -315,7 +315,7 @@ def test_a_bad_id_under_a_trace_is_nan_and_checkify_names_it():
     assert jnp.isnan(loss)
     assert jnp.isnan(slope[2]).all()
     error, _ = jax.jit(checkify.checkify(F.cross_entropy, errors=checkify.index_checks))(X, jnp.array([0, 1, 3]))
-    assert "index 3 is out of bounds for axis 1 with size 3" in error.get()
+    assert "index 3 is out of bounds for axis 0 with size 3" in error.get()
 
 
 @pytest.mark.parametrize(

@@ -20,42 +20,57 @@ from jaxce._class_axis import (
 )
 from jaxce._numerics import compute_dtype, fill_masked, keep_finite, safe_multiply
 from jaxce._rows._record import RowSums
-from jaxce._sharding import class_split
+from jaxce._sharding import class_split, is_explicit
 from jaxce._types import Target
 
+FEWEST = 128
+"""Up to this many classes all sums are one reduction: nobody splits so few, and a partitioner would gather them."""
 
-def row_sums(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
-    """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end."""
+
+def row_sums(x: Array, q: Target, mask: Array | None, axis: int, at_once: bool = True) -> RowSums:
+    """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
+
+    ``at_once`` makes one reduction of all sums where classes are few and no explicit mesh splits anything: XLA:TPU
+    leaves sums of float32 pixels in kernels of their own. (`tests/on_tpu.py` counts them.)
+    """
     raw, x, q = x, mask_rows(x, mask, axis), mask_probs(q, mask, axis)
     m = keep_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
-    t = mass = jnp.zeros_like(m)
+    left_out = gap == 0 if q.ids is None else own_class(q.ids, x, axis)
+    terms = {"others": jnp.where(left_out, 0, e)}
+    if q.ids is None:
+        terms["at_m"] = left_out.astype(m.dtype)
+    elif _is_compared(x, axis):
+        terms["label_gap"] = jnp.where(left_out, gap, 0)
     if q.is_dense:
         dense = dense_target(q, x, axis)
-        t += jnp.sum(jnp.where(dense == 0, 0, dense * gap), axis)  # NaN shows in r
-        mass += dense_mass(q, x, axis)
+        terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
+    if q.probs is not None:
+        terms["mass"] = dense
+    together = at_once and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and not is_explicit()
+    sums = _sums_at_once(terms, axis) if together else {name: jnp.sum(term, axis) for name, term in terms.items()}
+    zeros = jnp.zeros_like(m)
+    t = sums.get("t", zeros)
+    mass = sums.get("mass", zeros if q.offset is None else zeros + dense_mass(q, x, axis))
     if q.ids is None:
-        at_m = gap == 0
-        return RowSums(m, _sum_but(at_m, e, axis) + (jnp.sum(at_m, axis, dtype=m.dtype) - 1), t, mass)
-    own = own_class(q.ids, x, axis)
-    if class_split(x, axis) is not None or is_compared(x.shape[axis]):
-        label_gap = jnp.sum(jnp.where(own, gap, 0), axis)
-    else:
+        return RowSums(m, sums["others"] + (sums["at_m"] - 1), t, mass)
+    label_gap = sums.get("label_gap")
+    if label_gap is None:
         label_gap = m - fill_masked(take_class(raw, q.ids, axis), mask).astype(m.dtype)
     label_weight = local_label_weight(q, x, axis)
-    r = _sum_but(own, e, axis) + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
+    r = sums["others"] + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
     return RowSums(m, r, t + safe_multiply(label_weight, label_gap), mass + label_weight)
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     """``sum_c q_c x_c`` for each row."""
-    wide, q = mask_rows(x, mask, axis).astype(compute_dtype(x)), mask_probs(q, mask, axis)
+    wide, q = mask_rows(x, mask, axis).astype(q.dtype), mask_probs(q, mask, axis)
     dot = jnp.zeros((), wide.dtype)
     if q.is_dense:
         dot += jnp.sum(safe_multiply(dense_target(q, x, axis), wide), axis)
     if q.ids is not None:
-        if class_split(x, axis) is not None or is_compared(x.shape[axis]):
+        if _is_compared(x, axis):
             label = jnp.sum(jnp.where(own_class(q.ids, x, axis), wide, 0), axis)
         else:
             label = fill_masked(take_class(x, q.ids, axis), mask).astype(wide.dtype)
@@ -63,5 +78,14 @@ def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     return dot
 
 
-def _sum_but(left_out: Array, e: Array, axis: int) -> Array:
-    return jnp.sum(jnp.where(left_out, 0, e), axis)
+def _is_compared(x: Array, axis: int) -> bool:
+    """Whether the label's logit is found by comparing ids, in the pass of the other sums; else it is gathered."""
+    return class_split(x, axis) is not None or is_compared(x.shape[axis])
+
+
+def _sums_at_once(terms: dict[str, Array], axis: int) -> dict[str, Array]:
+    """The sums of all terms as one reduction."""
+    dtype = terms["others"].dtype
+    zeros = tuple(jnp.zeros((), dtype) for _ in terms)
+    sums = lax.reduce(tuple(terms.values()), zeros, lambda a, b: tuple(map(jnp.add, a, b)), (axis,))
+    return dict(zip(terms, sums, strict=True))

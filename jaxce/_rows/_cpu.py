@@ -7,6 +7,7 @@ share. `tests/compiled.py` measures the temporaries that this costs, and shows w
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,10 +43,13 @@ WIDEST = 2**15
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
     """The sums over the classes of each row."""
-    if xla_cpu_fuses_row_sum(x, q.probs, axis):
+    if xla_cpu_fuses_row_sum(x, q, axis):
         return _fused(x, q, mask, axis)
-    sums: RowSums = lax.optimization_barrier(_by_blocks(_accelerator.row_sums, x, q, mask, axis))
-    return sums  # the gradient has its own difference x - m
+    sums: RowSums = lax.optimization_barrier(
+        _by_blocks(partial(_accelerator.row_sums, at_once=False), x, q, mask, axis)
+    )
+    whole: RowSums = lax.optimization_barrier(sums)  # the gradient has its own difference x - m
+    return whole
 
 
 def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
@@ -68,7 +72,7 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     """``sum_c q_c x_c`` for each row."""
-    if not xla_cpu_fuses_row_sum(x, q.probs, axis):
+    if not xla_cpu_fuses_row_sum(x, q, axis):
         dot: Array = _by_blocks(_accelerator.class_dot, x, q, mask, axis)
         return dot
     dot = jnp.zeros((), x.dtype)
@@ -96,9 +100,9 @@ def _dense_dot(x: Array, q: Target, axis: int, m: Array | None = None) -> Array:
     return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), again, lambda: dot), rows)
 
 
-def xla_cpu_fuses_row_sum(x: ArrayOrTangent, probs: ArrayOrTangent | None, axis: int) -> bool:
+def xla_cpu_fuses_row_sum(x: ArrayOrTangent, q: Target, axis: int) -> bool:
     """Whether XLA:CPU takes a sum over the classes, with the arithmetic that feeds it, in one kernel."""
-    dtypes = {x.dtype} if probs is None else {x.dtype, probs.dtype}
+    dtypes = {x.dtype, q.dtype} if q.probs is None else {x.dtype, q.dtype, q.probs.dtype}
     is_short = isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
     return dtypes == {jnp.dtype(jnp.float32)} and is_short and jax.__version_info__ >= (0, 10, 2)
 

@@ -13,7 +13,7 @@ from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import free_axes
-from jaxce._numerics import compute_dtype, fill_masked, is_off
+from jaxce._numerics import fill_masked, is_off
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._targets import target as coefficients
 from jaxce._types import Hyperparameter, Ids, LinearInputs, SoftmaxInputs, Target
@@ -223,14 +223,18 @@ def _terms(x: SoftmaxInputs, given: Mapping[str, Any]) -> tuple[Array, Array]:
 
 
 def _zero_times_infinity(x: SoftmaxInputs, q: Target) -> Array:
-    """NaN, without a gradient, where PyTorch multiplies a coefficient of 0 by an infinite logarithm; 0 elsewhere."""
+    """NaN where PyTorch multiplies a coefficient of 0 by an infinite logarithm, with its gradient; 0 elsewhere."""
     z, axis = x.logits, x.axis
-    found = jnp.zeros((), bool)
+
+    def product(weight: Array, log: Array) -> Array:
+        return weight * lax.stop_gradient(jnp.where((weight == 0) & jnp.isinf(log), jnp.inf, jnp.zeros_like(weight)))
+
+    total = jnp.zeros((), q.dtype)
     if q.ids is not None:
-        found |= (q.label_weight == 0) & jnp.isinf(take_class(z, q.ids, axis))
+        total += product(q.label_weight, take_class(z, q.ids, axis))
     if q.is_dense:
-        found |= jnp.any((dense_target(q, z, axis) == 0) & jnp.isinf(z), axis)
-    return lax.stop_gradient(jnp.where(found, jnp.nan, jnp.zeros((), compute_dtype(z))))
+        total += jnp.sum(product(dense_target(q, z, axis), z), axis)
+    return total
 
 
 def binary_cross_entropy(
