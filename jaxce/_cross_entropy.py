@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 def cross_entropy_from_logits(x: SoftmaxInputs, q: Target) -> tuple[PerExample, PerExample]:
     """``H`` and ``log_z`` of each example, both NaN for an invalid id; masked examples hold any number."""
-    h, m, log_s, _ = _cross_entropy(x.logits, q, x.mask, x.axis, x.class_axis_name)
-    log_z = m + log_s
+    h, m, r, _ = _cross_entropy(x.logits, q, x.mask, x.axis, x.class_axis_name)
+    log_z = m + jnp.log1p(r)
     return h, log_z if q.ids is None else log_z + 0 * q.label_weight
 
 
@@ -57,23 +57,24 @@ def cross_entropy_from_logits(x: SoftmaxInputs, q: Target) -> tuple[PerExample, 
 def _cross_entropy(
     x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None
 ) -> tuple[PerExample, PerExample, PerExample, PerExample]:
-    """``H``, the two parts ``m`` and ``log1p(r)`` of ``log_z``, and ``Q``."""
+    """``H``, ``m``, ``r`` and ``Q``."""
     s = row_sums(x, q, axis=axis, mask=mask, class_axis_name=name)
     log_s = jnp.log1p(s.r)
-    return s.t + safe_multiply(s.mass, log_s), s.m, log_s, s.mass
+    nothing = (s.mass == 0) & jnp.isinf(log_s)
+    return jnp.where(nothing, s.t, s.t + s.mass * log_s), s.m, s.r, s.mass
 
 
 def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (x, q, mask), (dx, dq, _) = primals, tangents
-    h, m, log_s, mass = _cross_entropy(x, q, mask, axis, name)
+    h, m, r, mass = _cross_entropy(x, q, mask, axis, name)
 
     zeros = jnp.zeros_like(h), jnp.zeros_like(mass)
-    dh, d_mass = _jvp_along(lambda q: _expectation(x, q, mask, m, log_s, axis, name), q, dq, zeros)
-    d_log_z = jnp.zeros_like(log_s)
+    dh, d_mass = _jvp_along(lambda q: _expectation(x, q, mask, m, jnp.log1p(r), axis, name), q, dq, zeros)
+    d_log_z = jnp.zeros_like(r)
     if not isinstance(dx, SymbolicZero):
-        dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, log_s, mass), axis, name)
+        dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, mass), axis, name)
         dh += dh_along_x
-    return (h, m, log_s, mass), (dh, jnp.zeros_like(m), d_log_z, d_mass)
+    return (h, m, r, mass), (dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_mass)
 
 
 _cross_entropy.defjvp(_jvp, symbolic_zeros=True)
@@ -89,16 +90,16 @@ def _jvp_logits(
     Where ``p_c`` is close to 1, ``p_c - 1 = (e_c - 1 - r) / (1 + r)`` keeps digits that ``p_c`` itself has lost.
     """
     x, dx, q = mask_rows(x, mask, axis), mask_rows(dx, mask, axis), mask_probs(q, mask, axis)
-    m, log_s, mass = (expand_class_axis(a, axis) for a in sums)
+    m, r, mass = (expand_class_axis(a, axis) for a in sums)
     x, dx = x.astype(m.dtype), dx.astype(m.dtype)
-    e, r, inverse = jnp.exp(x - m), jnp.expm1(log_s), jnp.exp(-log_s)
-    p, p_less_1 = e * inverse, ((e - 1) - r) * inverse
+    e, s = jnp.exp(x - m), 1 + r
+    p = e / s
     dense = dense_target(q, x, axis)
     if q.ids is None:
-        gradient = jnp.where(p > 0.5, mass * p_less_1 + (mass - dense), mass * p - dense)
+        gradient = jnp.where(p > 0.5, mass * (((e - 1) - r) / s) + (mass - dense), mass * p - dense)
     else:
         own = own_class(q.ids, x, axis)
-        gradient = mass * jnp.where(own, p_less_1, p)
+        gradient = jnp.where(own, (e - 1) - r, e) * (mass / s)
         if q.is_dense:
             gradient += jnp.where(own, mass - expand_class_axis(q.label_weight, axis), 0) - dense
     return psum_classes(jnp.sum(gradient * dx, axis), name), psum_classes(jnp.sum(p * dx, axis), name)

@@ -63,11 +63,12 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
     if q.is_dense:
         offset, scale, own_m = lax.optimization_barrier((q.offset, q.scale, m))
         own = dataclasses.replace(q, offset=offset, scale=scale)
-        t, mass = -_dense_dot(x, own, axis, own_m), dense_mass(own, x, axis)
+        t, mass = -_dense_dot(x, own, axis, own_m), mass + dense_mass(own, x, axis)
     if q.ids is not None:
         t += safe_multiply(q.label_weight, m - take_class(x, q.ids, axis))
         mass += q.label_weight
-    return RowSums(*(fill_masked(a, mask) for a in (m, r, t, mass)))
+    sums = RowSums(*(fill_masked(a, mask) for a in (m, r, t, mass)))
+    return sums if q.probs is None else lax.optimization_barrier(sums)  # else the exponentials would be kept
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
@@ -86,18 +87,25 @@ def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
 
 def _dense_dot(x: Array, q: Target, axis: int, m: Array | None = None) -> Array:
     """The sum of the dense ``q_c`` times ``x_c - m``, taken again with care where ``0 * inf`` made it NaN."""
-    shape, rows = x.shape, example_shape(x, axis)
-    x, own_m = (flatten_batch_axes(a, shape, axis) for a in (x, jnp.zeros((), x.dtype) if m is None else m))
+    shape = x.shape
+    m = jnp.zeros((), x.dtype) if m is None else m
     probs = None if q.probs is None else flatten_batch_axes(q.probs, shape, axis)
-    dense = dense_target(dataclasses.replace(q, probs=probs), x, 1)
-    from_m = x - expand_class_axis(own_m, 1)
+    operands = (
+        flatten_batch_axes(x, shape, axis),
+        flatten_batch_axes(m, shape, axis),
+        dataclasses.replace(q, probs=probs),
+    )
 
-    def again() -> Array:
-        nan_if_any = 0 * keep_finite(jnp.max(x, 1))  # the minimum in the safe product loses NaN
-        return nan_if_any - jnp.sum(safe_multiply_no_select(dense, -from_m), 1)
+    def dot(x: Array, m: Array, q: Target) -> Array:
+        return jnp.sum(dense_target(q, x, 1) * (x - expand_class_axis(m, 1)), 1)
 
-    dot = jnp.sum(dense * from_m, 1)
-    return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), again, lambda: dot), rows)
+    def safe_dot(x: Array, m: Array, q: Target) -> Array:
+        nan_if_any = 0 * jnp.sum(jnp.exp(-x * x), 1)  # the minimum in the safe product loses NaN
+        return nan_if_any - jnp.sum(safe_multiply_no_select(dense_target(q, x, 1), expand_class_axis(m, 1) - x), 1)
+
+    plain = dot(*operands)
+    done = lax.cond(jnp.any(jnp.isnan(plain)), lambda: safe_dot(*operands), lambda: plain)
+    return jnp.reshape(done, example_shape(x, axis))
 
 
 def xla_cpu_fuses_row_sum(x: ArrayOrTangent, q: Target, axis: int) -> bool:

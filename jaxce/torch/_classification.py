@@ -4,11 +4,12 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import dense_target, take_class, take_per_class
+from jaxce._class_axis import dense_target, expand_class_axis, take_class, take_per_class
 from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
 from jaxce._linear import linear_losses
@@ -129,7 +130,7 @@ def nll_loss(
     reduction = open_reduction(reduction, size_average, reduce)
     opened = open_classes(input, target, weight, ignore_index, probabilities=False)
     q, weights = coefficients(opened)
-    loss = nll_from_log_probs(opened, q) + _zero_times_infinity(opened, q)
+    loss = nll_from_log_probs(opened, q) + _zero_times_infinity(opened, q, jnp.zeros((), q.dtype))
     return close_classes(opened, loss, weights, reduction)
 
 
@@ -217,23 +218,29 @@ def _terms(x: SoftmaxInputs, given: Mapping[str, Any]) -> tuple[Array, Array]:
     q, weights = coefficients(x, given.get("label_smoothing", 0.0))
     loss, log_z = cross_entropy_from_logits(x, q)
     loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
-    loss += _zero_times_infinity(x, q)
+    loss += _zero_times_infinity(x, q, log_z)
     present = given.get("present")
     return fill_masked(loss, present), fill_masked(jnp.broadcast_to(weights, loss.shape), present)
 
 
-def _zero_times_infinity(x: SoftmaxInputs, q: Target) -> Array:
-    """NaN where PyTorch multiplies a coefficient of 0 by an infinite logarithm, with its gradient; 0 elsewhere."""
-    z, axis = x.logits, x.axis
+@jax.custom_jvp
+def _nan_product(weight: Array, gap: Array) -> Array:
+    """``weight * gap`` where that is 0 times infinity, else 0. The core has its derivative along the gap already."""
+    return weight * jnp.where((weight == 0) & jnp.isinf(gap), gap, 0)
 
-    def product(weight: Array, log: Array) -> Array:
-        return weight * lax.stop_gradient(jnp.where((weight == 0) & jnp.isinf(log), jnp.inf, jnp.zeros_like(weight)))
 
-    total = jnp.zeros((), q.dtype)
+_nan_product.defjvps(lambda dw, _, weight, gap: dw * jnp.where((weight == 0) & jnp.isinf(gap), gap, 0), None)
+
+
+def _zero_times_infinity(x: SoftmaxInputs, q: Target, log_z: Array) -> Array:
+    """NaN where PyTorch multiplies a coefficient of 0 by an infinite ``log_z - x_c``, with its gradient; else 0."""
+    axis, total = x.axis, jnp.zeros((), q.dtype)
+    gap = expand_class_axis(log_z, axis) - x.logits.astype(q.dtype)
+
     if q.ids is not None:
-        total += product(q.label_weight, take_class(z, q.ids, axis))
+        total += _nan_product(q.label_weight, take_class(gap, q.ids, axis))
     if q.is_dense:
-        total += jnp.sum(product(dense_target(q, z, axis), z), axis)
+        total += jnp.sum(_nan_product(dense_target(q, gap, axis), gap), axis)
     return total
 
 
