@@ -96,6 +96,17 @@ def test_the_whole_is_small(part):
     assert 0 < sum(lines) <= MOST_LINES[part]
 
 
+PLATFORM = re.compile(
+    r"platform_dependent|default_backend|device_count|optimization_barrier|__version_info__|pallas|abstract_device"
+)
+
+
+def test_one_room_knows_the_machine():
+    for path in MODULES:
+        if not name_of(path).startswith("_rows"):
+            assert not PLATFORM.search(path.read_text()), path.name
+
+
 def test_only_the_doors_raise():
     for path in MODULES:
         raising = any(isinstance(node, ast.Raise | ast.Assert) for node in ast.walk(ast.parse(path.read_text())))

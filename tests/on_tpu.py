@@ -1,0 +1,206 @@
+"""What the TPU's compiler makes of the losses, on a machine without a TPU: `python -m pytest tests/on_tpu.py`.
+
+`libtpu` compiles for a topology that is only named, so bytes, temporaries, gathers and collectives are exact facts. It
+comes with ``jax[tpu]`` (Linux, x86-64), which the tests of the README do not need, so this file is not among them.
+Nothing here is a time.
+"""
+
+import math
+import os
+import re
+
+os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+os.environ |= {"TPU_TOPOLOGY": "2x2", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "JAX_PLATFORMS": "cpu"}
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exports import BINARY, IDS
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxce
+
+CHIPS = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
+ON_CHIP = re.compile(r"S\([1-9]\)")
+NO_KERNEL = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota"}
+
+
+def devices(topology):
+    return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+
+
+def compiled(function, chip, *shapes):
+    """The program for one chip; the shapes are pairs of a shape and a dtype."""
+    sharding = SingleDeviceSharding(devices(CHIPS[chip])[0])
+    given = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape, dtype in shapes]
+    return jax.jit(function).lower(*given).compile()
+
+
+def instructions(text):
+    """Name, result, operation, operands and the rest of each instruction of the program's entry."""
+    for line in text[text.index("ENTRY") :].splitlines():
+        found = re.match(r"\s+(?:ROOT )?%(\S+) = (.*?) ([\w\-]+)\(([^)]*)\)(.*)", line)
+        if found:
+            yield found.groups()
+
+
+def elements(result):
+    """Elements of the largest array of a result in the memory of the chip; those in its scratchpad are not counted."""
+    arrays = re.findall(r"[a-z]+\d+\[([\d,]*)\](\{[^}]*\})?", result)
+    sizes = [math.prod(map(int, dims.split(","))) for dims, tail in arrays if dims and not ON_CHIP.search(tail or "")]
+    return max(sizes, default=0)
+
+
+def passes(program, size):
+    """How often arrays of at least ``size`` elements are read or written; a gather reads no array as a whole."""
+    result_of, total = {}, 0
+    for name, result, operation, operands, rest in instructions(program.as_text()):
+        result_of[name] = result
+        is_gather = operation == "gather" or name.startswith("gather")
+        if operation in NO_KERNEL or is_gather or "calls=%bitcast" in rest:
+            continue
+        arrays = [result, *(result_of.get(operand, "") for operand in re.findall(r"%([\w.\-]+)", operands))]
+        total += sum(elements(array) >= size for array in arrays)
+    return total
+
+
+def gathers(program):
+    return len(re.findall(r"%gather\S* = ", program.as_text()))
+
+
+def temporaries(program, shape, dtype):
+    return program.memory_analysis().temp_size_in_bytes / (math.prod(shape) * jnp.dtype(dtype).itemsize)
+
+
+LANGUAGE, IMAGENET, PIXELS = (8192, 50257), (4096, 1000), (8, 21, 512, 512)
+EVERYTHING = {"ignore_index": -100, "label_smoothing": 0.1, "z_loss": 1e-4}
+
+
+def cross_entropy(axis, options):
+    def plain(x, y):
+        return jaxce.cross_entropy(x, y, axis=axis)
+
+    def everything(x, y, w):
+        return jaxce.cross_entropy(x, y, axis=axis, class_weights=w, **EVERYTHING)
+
+    return everything if options else plain
+
+
+@pytest.mark.parametrize("options", [False, True], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    ("shape", "axis", "dtype", "temporary"),
+    [(LANGUAGE, 1, jnp.bfloat16, 0.01), (LANGUAGE, 1, jnp.float32, 0.01), (PIXELS, 1, jnp.float32, 0.4)],
+    ids=["language bfloat16", "language float32", "pixels float32"],
+)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_no_option_costs_a_pass(chip, shape, axis, dtype, temporary, options):
+    """The logits are read twice for the loss, and read once more and written once for its gradient.
+
+    One number per pixel is a twentieth of 21 classes, and some of those are temporaries.
+    """
+    ids = tuple(n for d, n in enumerate(shape) if d != axis)
+    given = [(shape, dtype), (ids, jnp.int32), ((shape[axis],), jnp.float32)][: 3 if options else 2]
+    call = cross_entropy(axis, options)
+    size = math.prod(shape)
+    forward = compiled(call, chip, *given)
+    both = compiled(jax.value_and_grad(call), chip, *given)
+    assert passes(forward, size) == 2
+    assert passes(both, size) == 4
+    assert temporaries(both, shape, dtype) <= temporary
+
+
+@pytest.mark.parametrize("loss", [jaxce.cross_entropy, jaxce.focal_loss, jaxce.poly1_loss], ids=lambda f: f.__name__)
+def test_few_classes_gather_nothing(loss):
+    """A gather costs a v5e as much as thousands of classes do for each pixel."""
+    w = ((21,), jnp.float32)
+    given = [(PIXELS, jnp.bfloat16), ((8, 512, 512), jnp.int32), w]
+    call = jax.value_and_grad(lambda x, y, w: loss(x, y, axis=1, class_weights=w, ignore_index=255))
+    assert gathers(compiled(call, "v5e", *given)) == 0
+
+
+def test_the_measure_sees_passes_and_gathers():
+    def by_hand(x, y):
+        return -jnp.take_along_axis(jax.nn.log_softmax(x.astype(jnp.float32)), y[:, None], 1).mean()
+
+    program = compiled(jax.value_and_grad(by_hand), "v5e", (LANGUAGE, jnp.float32), (LANGUAGE[:1], jnp.int32))
+    assert passes(program, math.prod(LANGUAGE)) > 4
+    assert gathers(program) > 0
+
+
+def test_probabilities_are_read_as_often_as_the_logits():
+    given = [(LANGUAGE, jnp.float32)] * 2
+    assert passes(compiled(jaxce.cross_entropy, "v5e", *given), math.prod(LANGUAGE)) == 3
+
+
+@pytest.mark.parametrize("loss", [*IDS, *BINARY, "entropy"])
+def test_every_loss_compiles(loss):
+    x, ids = (IMAGENET, jnp.bfloat16), (IMAGENET[:1], jnp.int32)
+    given = [x] if loss == "entropy" else [x, x if loss in BINARY else ids]
+    program = compiled(jax.value_and_grad(getattr(jaxce, loss)), "v5e", *given)
+    assert temporaries(program, *x) <= (12 if "lovasz" in loss else 6)
+
+
+BIG = {"rows": 16 * 8192, "features": 4096, "classes": 128256}
+
+
+def collectives(program):
+    """The elements of each array that moves between chips: in the program's entry, and in its loops."""
+    text = program.as_text()
+    moves = r"= (.*?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    inner, entry = text[: text.index("ENTRY")], text[text.index("ENTRY") :]
+    return [[elements(found) for found in re.findall(moves, part)] for part in (entry, inner)]
+
+
+@pytest.mark.parametrize("options", [False, True], ids=["plain", "everything"])
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+def test_classes_split_over_256_chips(kind, options):
+    """Nothing larger than one number per example moves, and nothing of the size of the logits is a temporary."""
+    mesh = Mesh(np.array(devices("v5e:16x16")).reshape(16, 16), ("data", "model"), axis_types=(kind, kind))
+    specs = [P("data", "model"), P("data"), P()][: 3 if options else 2]
+    shapes = [
+        ((BIG["rows"], BIG["classes"]), jnp.bfloat16),
+        ((BIG["rows"],), jnp.int32),
+        ((BIG["classes"],), "float32"),
+    ]
+    given = [
+        jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+        for (shape, dtype), spec in zip(shapes, specs, strict=False)
+    ]
+    with jax.set_mesh(mesh):
+        program = jax.jit(jax.value_and_grad(cross_entropy(-1, options))).lower(*given).compile()
+    moved, in_loops = collectives(program)
+    assert 0 < len(moved) <= 4
+    assert not in_loops
+    assert max(moved) <= BIG["rows"] // 16
+    assert temporaries(program, (BIG["rows"] // 16, BIG["classes"] // 16), jnp.bfloat16) < 0.01
+
+
+LAYOUTS = {"fsdp": (P(("data", "model")), P(("data", "model"))), "tensor": (P("data"), P(None, "model"))}
+LAYOUTS["fsdp and tensor"] = (P("data"), P("data", "model"))
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_linear_layer_over_256_chips(layout, kind):
+    """In the loop over chunks nothing larger than the chunk's own numbers moves; the kernel moves once, outside."""
+    mesh = Mesh(np.array(devices("v5e:16x16")).reshape(16, 16), ("data", "model"), axis_types=(kind, kind))
+    hidden, kernel = LAYOUTS[layout]
+    shapes = [
+        ((BIG["rows"], BIG["features"]), jnp.bfloat16, hidden),
+        ((BIG["features"], BIG["classes"]), jnp.bfloat16, kernel),
+    ]
+    shapes += [((BIG["rows"],), jnp.int32, P(*hidden))]
+    given = [jax.ShapeDtypeStruct(s, dtype, sharding=NamedSharding(mesh, spec)) for s, dtype, spec in shapes]
+    specs = {"in_specs": (hidden, kernel)} if kind == AxisType.Auto else {}
+
+    def loss(h, k, y):
+        return jaxce.linear_cross_entropy(h, k, y, **specs)
+
+    with jax.set_mesh(mesh):
+        program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*given).compile()
+    moved, in_loops = collectives(program)
+    assert moved
+    assert max(in_loops, default=0) <= BIG["rows"] // 16

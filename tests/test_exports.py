@@ -1,0 +1,49 @@
+"""Programs exported from a host with one CPU device hold the way of the platform they are for."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import jaxce
+
+NOTHING = {"while": 0, "optimization_barrier": 0}
+OF_THE_LOSS = {
+    "linear_cross_entropy": {"while": 1, "optimization_barrier": 0},
+    "multilabel_margin_loss": {"while": 2, "optimization_barrier": 1},
+}
+"""What a loss has on every machine: a loop over chunks of tokens; loops over classes, with the barrier of `checkpoint`."""
+
+
+@pytest.fixture(scope="module")
+def exports():
+    script = pathlib.Path(__file__).parent / "exports.py"
+    changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")} | changed
+    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_every_loss_is_exported(exports):
+    losses = {name.split()[0] for name in exports}
+    others = {"LinearAux", "Mean", "Sum", "Total", "balanced_class_weights", "reduce"}
+    assert losses == set(jaxce.__all__) - others
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_an_accelerator_gets_no_loop_or_barrier_of_the_cpu(exports, platform):
+    for name, counts in exports.items():
+        loss, _, platforms = name.partition(" for ")
+        if platforms == platform:
+            assert counts == OF_THE_LOSS.get(loss, NOTHING), name
+
+
+def test_a_cpu_gets_its_own_and_so_does_a_program_for_all(exports):
+    for platforms in ("cpu", "cpu+cuda+tpu"):
+        counts = exports[f"cross_entropy for {platforms}"]
+        assert counts["while"] > 0, platforms
+        assert counts["optimization_barrier"] > 0, platforms

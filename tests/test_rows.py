@@ -1,0 +1,127 @@
+"""Each way of summing over the classes, called directly: against float64, and so against each other."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxce._rows import RowSums, _accelerator, _cpu, merge
+from jaxce._types import Target
+
+RNG = np.random.default_rng(0)
+INF, NAN = np.inf, np.nan
+
+WAYS = {
+    "accelerators": _accelerator.row_sums,
+    "accelerators, one sum each": partial(_accelerator.row_sums, at_once=False),
+    "one CPU, fused": _cpu._fused,
+    "one CPU": _cpu.row_sums,
+}
+
+ROWS = {
+    "plain": [[0.5, -1.0, 2.0], [3.0, 1.0, 0.0]],
+    "no gap": [[0.0, 0.0, 0.0], [7.0, 7.0, -7.0]],
+    "a class of -inf": [[0.0, -INF, 2.0], [1.0, 0.0, -INF]],
+    "the label at -inf": [[-INF, 0.0, 1.0], [0.0, 1.0, -INF]],
+    "a common offset": [[1e4, 1e4 + 1, 1e4 - 2], [-1e4, -1e4 + 3, -1e4]],
+    "huge": [[1.5e38, -1.5e38, 0.0], [-1.5e38, 1.5e38, 1.0]],
+    "one class": [[3.0], [-2.0]],
+    "an empty batch": np.zeros((0, 3)),
+    "250,000 classes": RNG.normal(size=(2, 250_000)),
+}
+
+
+def target(kind, shape):
+    """Coefficients of three kinds, and the same as one array in float64."""
+    n, c = shape
+    ids, weight = np.arange(n) % c * 2 % c, RNG.uniform(0.5, 2, n)
+    w, probs = RNG.uniform(0, 2, c), RNG.dirichlet(np.ones(c), n) if n else np.zeros(shape)
+    w[1::3] = 0
+    hot = weight[:, None] * (np.arange(c) == ids[:, None])
+    one = {"ids": jnp.asarray(ids, jnp.int32), "label_weight": jnp.asarray(weight, jnp.float32)}
+    if kind == "ids":
+        return Target(**one), hot
+    if kind == "smoothed ids":
+        return Target(**one, offset=jnp.asarray(w / c, jnp.float32)), hot + w / c
+    scale = jnp.asarray(w, jnp.float32)
+    return Target(probs=jnp.asarray(probs, jnp.float32), scale=scale, offset=jnp.float32(0.1)), w * probs + 0.1
+
+
+def exact(x, q):
+    """The four sums in float64; t with ``0 * inf = 0``."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        m = x.max(-1) if x.size else np.zeros(len(x))
+        gap = m[:, None] - x
+        others = np.exp(-gap).sum(-1) - 1
+        return RowSums(m, others, np.where(q == 0, 0, q * gap).sum(-1), q.sum(-1))
+
+
+@pytest.mark.parametrize("kind", ["ids", "smoothed ids", "probabilities"])
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_sums(way, rows, kind):
+    x = np.float32(ROWS[rows])
+    q, dense = target(kind, x.shape)
+    got = jax.jit(partial(WAYS[way], axis=1))(jnp.asarray(x), q, None)
+    want = exact(np.float64(x), dense)
+    for name, a, b in zip(RowSums._fields, got, want, strict=True):
+        b = np.where(np.abs(b) > np.finfo(np.float32).max, np.inf, b)
+        np.testing.assert_allclose(a, b, rtol=5e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "fused" not in way])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_16_bits_keep_a_tiny_r(way, dtype):
+    x = jnp.asarray([[20.0, 0.0, -4.0]], dtype)
+    for q in (target("ids", x.shape)[0], Target(probs=jnp.float32([[1, 0, 0]]), scale=jnp.float32(1))):
+        got = WAYS[way](x, q, None, 1)
+        np.testing.assert_allclose(got.r, [np.exp(-20.0) + np.exp(-24.0)], rtol=1e-6)
+        np.testing.assert_array_equal(got.t, [0])
+
+
+@pytest.mark.parametrize("kind", ["ids", "probabilities"])
+@pytest.mark.parametrize("way", WAYS)
+def test_nan_is_loud_and_what_is_masked_is_finite(way, kind):
+    x = jnp.float32([[0.0, NAN, 1.0], [NAN, INF, -INF], [1.0, 2.0, 3.0]])
+    q, _ = target(kind, x.shape)
+    got = WAYS[way](x, q, jnp.array([True, False, True]), 1)
+    loss = got.t + got.mass * jnp.log1p(got.r)
+    assert list(np.isfinite(loss)) == [False, True, True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_of_minus_inf_and_an_invalid_id(way):
+    x = jnp.float32([[-INF, -INF, -INF], [1.0, 2.0, 3.0]])
+    q = dataclasses.replace(target("ids", x.shape)[0], ids=jnp.array([0, 5]), label_weight=jnp.float32([1, NAN]))
+    got = WAYS[way](x, q, None, 1)
+    assert got.m[0] + jnp.log1p(got.r[0]) == -INF
+    assert np.isnan(got.t[1])
+    assert np.isnan(got.mass[1])
+
+
+@pytest.mark.parametrize("kind", ["ids", "smoothed ids", "probabilities"])
+def test_parts_of_the_classes_merge(kind):
+    """Also where a part is all -inf, and where both parts have the maximum."""
+    x = np.float32([[0.0, 1, 2, 3], [-INF, -INF, 1, 2], [5, 0, 5, 1], [20, 0, -3, -5]])
+    q, _ = target(kind, x.shape)
+    whole = _accelerator.row_sums(jnp.asarray(x), q, None, 1)
+    parts, first = [], []
+    for start in (0, 2):
+        cut = slice(start, start + 2)
+        own = dataclasses.replace(
+            q,
+            ids=None if q.ids is None else q.ids - start,
+            probs=None if q.probs is None else q.probs[:, cut],
+            **{n: a[cut] if a is not None and a.ndim else a for n, a in (("scale", q.scale), ("offset", q.offset))},
+        )
+        parts.append(_accelerator.row_sums(jnp.asarray(x[:, cut]), own, None, 1))
+        first.append((q.ids // 2 == start // 2) if q.ids is not None else jnp.argmax(x, 1) // 2 == start // 2)
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *parts)
+    merged = merge(
+        stacked, jnp.stack(first), partial(jnp.max, axis=0, keepdims=True), partial(jnp.sum, axis=0, keepdims=True)
+    )
+    for name, a, b in zip(RowSums._fields, merged, whole, strict=True):
+        np.testing.assert_allclose(a[0], b, rtol=2e-6, atol=1e-12, err_msg=name)
