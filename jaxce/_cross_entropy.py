@@ -27,6 +27,7 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
+from jaxce import _rows
 from jaxce._class_axis import (
     dense_mass,
     dense_target,
@@ -40,7 +41,6 @@ from jaxce._class_axis import (
     whole_target,
 )
 from jaxce._numerics import compute_dtype, keep_finite, safe_multiply, safe_multiply_no_select
-from jaxce._rows import class_dot, map_rows, row_sums
 from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs, Target
 
 T = TypeVar("T")
@@ -56,12 +56,9 @@ def cross_entropy_from_logits(x: SoftmaxInputs, q: Target) -> tuple[PerExample, 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _cross_entropy(
     x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None
-) -> tuple[PerExample, PerExample, PerExample, PerExample]:
-    """``H``, ``m``, ``r`` and ``Q``."""
-    s = row_sums(x, q, axis=axis, mask=mask, class_axis_name=name)
-    log_s = jnp.log1p(s.r)
-    nothing = (s.mass == 0) & jnp.isinf(log_s)
-    return jnp.where(nothing, s.t, s.t + s.mass * log_s), s.m, s.r, s.mass
+) -> _rows.CrossEntropy:
+    """``H = t + Q log1p(r)``, ``m``, ``r`` and ``Q``, by the way of the machine."""
+    return _rows.cross_entropy(x, q, axis=axis, mask=mask, class_axis_name=name)
 
 
 def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -74,7 +71,8 @@ def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: t
     if not isinstance(dx, SymbolicZero):
         dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, mass), axis, name)
         dh += dh_along_x
-    return (h, m, r, mass), (dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_mass)
+    tangents = dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_mass
+    return _rows.CrossEntropy(h, m, r, mass), _rows.CrossEntropy(*tangents)
 
 
 _cross_entropy.defjvp(_jvp, symbolic_zeros=True)
@@ -130,7 +128,7 @@ def nll_from_log_probs(x: SoftmaxInputs, q: Target) -> PerExample:
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def weighted_sum(x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None) -> PerExample:
     """``sum_c q_c x_c``, with ``0 * inf = 0``."""
-    return class_dot(x, q, axis=axis, mask=mask, class_axis_name=name)
+    return _rows.class_dot(x, q, axis=axis, mask=mask, class_axis_name=name)
 
 
 def _weighted_sum_jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
@@ -192,7 +190,7 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
         best = jnp.argmax(x, -1).astype(np.int32)
         return m, top, best, jnp.sum(e, -1), jnp.sum(safe_multiply_no_select(e, gap), -1)
 
-    m, top, best, s, moment = map_rows(reduce, x, axis=x.ndim - 1)
+    m, top, best, s, moment = _rows.map_rows(reduce, x, axis=x.ndim - 1)
     if name is not None:
         first = jnp.where(top == lax.pmax(top, name), best + classes * lax.axis_index(name), np.iinfo(np.int32).max)
         best, s, moment = lax.pmin(first, name), psum_classes(s, name), psum_classes(moment, name)

@@ -37,7 +37,7 @@ def rows_where(applies):
 
 
 rows = rows_where(lambda case: True)
-in_slabs = rows_where(lambda case: case.name in ("cross_entropy", "linear_cross_entropy", "nll_loss"))
+in_blocks = rows_where(lambda case: case.name in ("cross_entropy", "linear_cross_entropy", "nll_loss"))
 """What looks at rows in ways of its own on one CPU; the others are built on it, or have none."""
 
 grid = pytest.mark.parametrize(
@@ -624,7 +624,7 @@ def test_a_traced_hyperparameter_is_the_number(case, kind):
 
 
 @pytest.mark.parametrize("options", ["plain", "everything"])
-@in_slabs
+@in_blocks
 def test_one_cpu_gives_the_same(case, kind, options, one_cpu):
     shapes = [((40 + one_cpu, 5), -1), ((3, 7, 33 + one_cpu, 2), 1), ((6, 34 + one_cpu), 0)]
     shapes = shapes if case.any_axis else shapes[:1]
@@ -639,7 +639,7 @@ def test_one_cpu_gives_the_same(case, kind, options, one_cpu):
         assert_same_slopes(slopes_of(sample), want)
 
 
-@in_slabs
+@in_blocks
 def test_one_cpu_computes_nothing_from_what_is_masked(case, kind, one_cpu):
     options = tuple(set(everything(case, kind)) | {"where"})
     clean = draw(case, kind, options, shape=(43 + one_cpu, 5))
@@ -650,7 +650,7 @@ def test_one_cpu_computes_nothing_from_what_is_masked(case, kind, one_cpu):
         jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
-@in_slabs
+@in_blocks
 def test_one_cpu_in_both_modes_and_to_second_order(case, kind, one_cpu):
     sample = draw(case, kind, everything(case, kind), shape=(45 + one_cpu, 5))
     x, v = cast(sample.x, jnp.float32), cast(np.random.default_rng(0).normal(size=sample.x.shape), jnp.float32)
@@ -672,7 +672,7 @@ def test_one_cpu_indexes_nothing_out_of_bounds(one_cpu):
     assert checked(cast(sample.x, jnp.float32))[0].get() is None
 
 
-def test_slabs_are_taken_where_nothing_fuses(one_cpu):
+def test_blocks_are_taken_where_nothing_fuses(one_cpu):
     sample = draw(CASES[0], "ids", shape=(49 + one_cpu, 5))
     text = jax.jit(lambda x: sample.call(x=x)).lower(cast(sample.x, jnp.float32)).as_text()
     fused = one_cpu == 0 and jax.__version_info__ >= (0, 10, 2)

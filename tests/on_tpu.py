@@ -125,8 +125,8 @@ def test_the_measure_sees_passes_and_gathers():
     def by_hand(x, y):
         return -jnp.take_along_axis(jax.nn.log_softmax(x.astype(jnp.float32)), y[:, None], 1).mean()
 
-    program = compiled(jax.value_and_grad(by_hand), "v5e", (LANGUAGE, jnp.float32), (LANGUAGE[:1], jnp.int32))
-    assert passes(program, math.prod(LANGUAGE)) > 4
+    program = compiled(by_hand, "v5e", (LANGUAGE, jnp.float32), (LANGUAGE[:1], jnp.int32))
+    assert passes(program, math.prod(LANGUAGE)) > 2
     assert gathers(program) > 0
 
 

@@ -15,7 +15,7 @@ OF_THE_LOSS = {
     "linear_cross_entropy": {"while": 1, "optimization_barrier": 0},
     "multilabel_margin_loss": {"while": 2, "optimization_barrier": 1},
 }
-"""What a loss has on every machine: a loop over chunks of tokens; loops over classes, with the barrier of `checkpoint`."""
+"""What a loss has on every machine: a loop over chunks of tokens; loops over classes, with `checkpoint`'s barrier."""
 
 
 @pytest.fixture(scope="module")

@@ -291,7 +291,7 @@ def test_counting_sharded_labels():
         np.testing.assert_allclose(jax.jit(lambda y: jaxce.balanced_class_weights(y, C))(labels), want)
 
 
-def test_slabs_stay_out_of_shard_map(one_cpu):
+def test_blocks_stay_out_of_shard_map(one_cpu):
     """On a mesh of one device, where arrays may vary that the loop does not know of."""
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
     x = RNG.normal(size=(50 + one_cpu, C)).astype(np.float32)

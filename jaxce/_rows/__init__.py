@@ -1,8 +1,8 @@
 """How sums over the classes of each row are executed: the only room that knows a backend.
 
-The mathematics above asks for `row_sums`, `class_dot` or `map_rows`, whatever the machine. Each way is one module here:
-`_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. They are never differentiated, and the
-choice is made when a program is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
+The mathematics above asks for `cross_entropy`, `class_dot` or `map_rows`, whatever the machine. Each way is one module:
+`_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. The choice is made when a program is
+lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
 """
 
 from collections.abc import Callable
@@ -16,33 +16,39 @@ from jaxce._class_axis import dense_mass, is_local_class
 from jaxce._rows import _accelerator, _cpu
 from jaxce._rows._linear import add_kernel_gradient, default_chunk_size
 from jaxce._rows._platform import no_sharing, on_one_cpu
-from jaxce._rows._record import RowSums, merge
+from jaxce._rows._record import CrossEntropy, RowSums, merge
 from jaxce._types import AxisName, Target
 
 T = TypeVar("T")
 
 __all__ = [
+    "CrossEntropy",
     "RowSums",
     "add_kernel_gradient",
     "class_dot",
+    "cross_entropy",
     "default_chunk_size",
     "map_rows",
     "merge",
     "no_sharing",
-    "row_sums",
 ]
 
 
-def row_sums(
+def cross_entropy(
     x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
-) -> RowSums:
-    """The sums of `RowSums` over the classes of each row of ``x``, and over their shards; masked rows hold any number.
+) -> CrossEntropy:
+    """``H`` and its sums over the classes of each row of ``x``, and over their shards; masked rows hold any number.
 
     An id counts from the first class of its shard, and lies outside the range of all others.
     """
-    ways = (partial(way.row_sums, axis=axis) for way in (_cpu, _accelerator))
-    sums: RowSums = on_one_cpu(*ways, x, q, mask)
-    return sums if class_axis_name is None else _merge_shards(sums, q, x, axis, class_axis_name)
+
+    def whole(x: Array, q: Target, mask: Array | None) -> CrossEntropy:
+        return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
+
+    if class_axis_name is None:
+        return on_one_cpu(partial(_cpu.cross_entropy, axis=axis), whole, x, q, mask)
+    parts = _accelerator.row_sums(x, q, mask, axis)
+    return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
 
 def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, name: AxisName) -> RowSums:

@@ -27,6 +27,21 @@ class RowSums(NamedTuple):
     t: Array
     mass: Array
 
+    def cross_entropy(self) -> "CrossEntropy":
+        """``H = t + Q log1p(r)``, with ``0 * inf = 0``."""
+        log_s = jnp.log1p(self.r)
+        nothing = (self.mass == 0) & jnp.isinf(log_s)
+        return CrossEntropy(jnp.where(nothing, self.t, self.t + self.mass * log_s), self.m, self.r, self.mass)
+
+
+class CrossEntropy(NamedTuple):
+    """The cross-entropy ``H = sum_c q_c (log_z - x_c)`` of each row, and the sums that its derivative needs."""
+
+    h: Array
+    m: Array
+    r: Array
+    mass: Array
+
 
 def merge(
     parts: RowSums, leaves_out: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
