@@ -151,9 +151,12 @@ def dense_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:
 
 def dense_mass(q: Target, x: ArrayOrTangent, axis: int) -> Array:
     """The sum of the dense part over the classes."""
-    if q.probs is not None:
-        return jnp.sum(dense_target(q, x, axis), axis)
-    return jnp.sum(jnp.broadcast_to(q.offset, x.shape[axis : axis + 1]))
+    offset = jnp.zeros((), q.dtype)
+    if q.offset is not None:
+        offset = jnp.sum(jnp.broadcast_to(q.offset, x.shape[axis : axis + 1]))
+    if q.probs is None:
+        return offset
+    return jnp.sum(dense_target(dataclasses.replace(q, offset=None), x, axis), axis) + offset
 
 
 def whole_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:

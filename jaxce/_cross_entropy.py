@@ -27,7 +27,6 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
-from jaxce import _rows
 from jaxce._class_axis import (
     dense_mass,
     dense_target,
@@ -41,6 +40,7 @@ from jaxce._class_axis import (
     whole_target,
 )
 from jaxce._numerics import compute_dtype, keep_finite, safe_multiply, safe_multiply_no_select
+from jaxce._rows import CrossEntropy, class_dot, map_rows, row_cross_entropy
 from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs, Target
 
 T = TypeVar("T")
@@ -56,9 +56,9 @@ def cross_entropy_from_logits(x: SoftmaxInputs, q: Target) -> tuple[PerExample, 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _cross_entropy(
     x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None
-) -> _rows.CrossEntropy:
+) -> CrossEntropy:
     """``H = t + Q log1p(r)``, ``m``, ``r`` and ``Q``, by the way of the machine."""
-    return _rows.cross_entropy(x, q, axis=axis, mask=mask, class_axis_name=name)
+    return row_cross_entropy(x, q, axis=axis, mask=mask, class_axis_name=name)
 
 
 def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -72,7 +72,7 @@ def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: t
         dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, mass), axis, name)
         dh += dh_along_x
     tangents = dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_mass
-    return _rows.CrossEntropy(h, m, r, mass), _rows.CrossEntropy(*tangents)
+    return CrossEntropy(h, m, r, mass), CrossEntropy(*tangents)
 
 
 _cross_entropy.defjvp(_jvp, symbolic_zeros=True)
@@ -128,7 +128,7 @@ def nll_from_log_probs(x: SoftmaxInputs, q: Target) -> PerExample:
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def weighted_sum(x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None) -> PerExample:
     """``sum_c q_c x_c``, with ``0 * inf = 0``."""
-    return _rows.class_dot(x, q, axis=axis, mask=mask, class_axis_name=name)
+    return class_dot(x, q, axis=axis, mask=mask, class_axis_name=name)
 
 
 def _weighted_sum_jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
@@ -190,7 +190,7 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
         best = jnp.argmax(x, -1).astype(np.int32)
         return m, top, best, jnp.sum(e, -1), jnp.sum(safe_multiply_no_select(e, gap), -1)
 
-    m, top, best, s, moment = _rows.map_rows(reduce, x, axis=x.ndim - 1)
+    m, top, best, s, moment = map_rows(reduce, x, axis=x.ndim - 1)
     if name is not None:
         first = jnp.where(top == lax.pmax(top, name), best + classes * lax.axis_index(name), np.iinfo(np.int32).max)
         best, s, moment = lax.pmin(first, name), psum_classes(s, name), psum_classes(moment, name)

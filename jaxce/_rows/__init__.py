@@ -1,8 +1,8 @@
 """How sums over the classes of each row are executed: the only room that knows a backend.
 
-The mathematics above asks for `cross_entropy`, `class_dot` or `map_rows`, whatever the machine. Each way is one module:
-`_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. The choice is made when a program is
-lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
+The mathematics above asks for `row_cross_entropy`, `class_dot` or `map_rows`, whatever the machine. Each way is one
+module: `_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. The choice is made when a program
+is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ __all__ = [
     "RowSums",
     "add_kernel_gradient",
     "class_dot",
-    "cross_entropy",
     "default_chunk_size",
     "map_rows",
     "merge",
     "no_sharing",
+    "row_cross_entropy",
 ]
 
 
-def cross_entropy(
+def row_cross_entropy(
     x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
 ) -> CrossEntropy:
     """``H`` and its sums over the classes of each row of ``x``, and over their shards; masked rows hold any number.

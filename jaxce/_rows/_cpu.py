@@ -66,12 +66,20 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEntropy:
     if q.is_dense:
         offset, scale, own_m, own_log_s = lax.optimization_barrier((q.offset, q.scale, m, log_s))
         own = dataclasses.replace(q, offset=offset, scale=scale)
-        h, mass = -_dense_dot(x, own, axis, own_m, own_log_s), mass + dense_mass(own, x, axis)
+        h, mass = -_dense_dot(x, own, axis, own_m, own_log_s), mass + _dense_mass(q, x, axis)
     if q.ids is not None:
         h += safe_multiply(q.label_weight, (m - take_class(x, q.ids, axis)) + log_s)
         mass += q.label_weight
     sums = CrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, mass)))
     return sums if q.probs is None else lax.optimization_barrier(sums)  # or the exponentials are kept for the gradient
+
+
+def _dense_mass(q: Target, x: Array, axis: int) -> Array:
+    """`dense_mass`, with class weights as a matrix product: a sum would share ``scale_c probs_c`` with that of H."""
+    if q.probs is None or q.scale.ndim == 0:
+        return dense_mass(q, x, axis)
+    scaled = jnp.tensordot(q.probs, q.scale, ((axis,), (0,)), precision="highest")
+    return scaled if q.offset is None else scaled + dense_mass(dataclasses.replace(q, probs=None), x, axis)
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
