@@ -38,7 +38,7 @@ FLOORS = [
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 DOORS = {"_inputs", "_linear_inputs", "_region_inputs", "_value_checks", "torch._arguments", "torch._labels"}
 
-MOST_LINES = {"core": 2720, "torch": 1300}
+MOST_LINES = {"core": 2740, "torch": 1300}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 
