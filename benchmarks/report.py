@@ -12,6 +12,8 @@ from matplotlib import pyplot as plt
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.csv"
+COMPILED = ROOT / "benchmarks" / "compilers.csv"
+COMPILED_FIELDS = ("chip", "case", "contestant", "work", "passes", "temporaries", "gathers", "jax")
 KEY = ("device", "jax", "case", "work", "contestant")
 NUMBERS = ("rounds", "seconds", "ratio", "low", "high", "temporary", "compiling", "loss_error", "gradient_error")
 FIELDS = (*KEY, *NUMBERS, "python", "optax", "torch", "tokamax", "commit")
@@ -220,17 +222,40 @@ def draw_sweeps(rows, title, path):
     figure.savefig(path, dpi=100)
 
 
+def compiled():
+    """The table of what the TPU's compiler makes of each contestant: passes of the two kinds of work, gathers."""
+    with open(COMPILED, newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = list(dict.fromkeys(row["contestant"] for row in rows))
+    lines = ["| TPU | case | " + " | ".join(names) + " |", "| --- | --- | " + " | ".join(["---:"] * len(names)) + " |"]
+    for (chip, case), group in grouped(rows, "chip", "case").items():
+        cells = []
+        for name in names:
+            own = {row["work"]: row for row in group if row["contestant"] == name}
+            temporaries = max(float(row["temporaries"]) for row in own.values())
+            gathers = max(int(row["gathers"]) for row in own.values())
+            extra = ", ".join(
+                ([f"{temporaries:.1f}x"] if temporaries >= 0.1 else []) + (["gathers"] if gathers else [])
+            )
+            passes = " / ".join(own[work]["passes"] for work in WORKS)
+            cells.append(passes + (f" ({extra})" if extra else ""))
+        lines.append(f"| {chip} | {case} | " + " | ".join(cells) + " |")
+    return f"libtpu of JAX {rows[-1]['jax']}.\n\n" + "\n".join(lines)
+
+
 def publish():
     """Writes the tables between their marks, and the plots beside docs/performance.md."""
     rows = read()
+    page = ROOT / "docs" / "performance.md"
+    page.write_text(put(page.read_text(), compiled(), "compilers"))
     for path, text in ((ROOT / "docs" / "performance.md", tables(rows)), (ROOT / "README.md", summary(rows))):
         path.write_text(put(path.read_text(), text))
     draw(rows, ROOT / "docs")
 
 
-def put(page, text):
+def put(page, text, name="results"):
     """The page with the text between its two marks."""
-    marks = "<!-- results -->", "<!-- end of results -->"
+    marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, _, rest = page.partition(marks[0])
     return f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}"
 

@@ -1,4 +1,4 @@
-"""What the TPU's compiler makes of the losses, on a machine without a TPU: `python -m pytest tests/on_tpu.py`.
+"""What the TPU's compiler makes of the losses, without a TPU: `python -m pytest --noconftest tests/on_tpu.py`.
 
 `libtpu` compiles for a topology that is only named, so bytes, temporaries, gathers and collectives are exact facts. It
 comes with ``jax[tpu]`` (Linux, x86-64), which the tests of the README do not need, so this file is not among them.

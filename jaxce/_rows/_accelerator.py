@@ -19,19 +19,20 @@ from jaxce._class_axis import (
     take_class,
 )
 from jaxce._numerics import compute_dtype, fill_masked, keep_finite, safe_multiply
+from jaxce._rows._platform import has_one_device
 from jaxce._rows._record import RowSums
-from jaxce._sharding import class_split, is_explicit
+from jaxce._sharding import class_split
 from jaxce._types import Target
 
 FEWEST = 128
-"""Up to this many classes all sums are one reduction: nobody splits so few, and a partitioner would gather them."""
+"""Up to this many classes one device makes one reduction of all sums; a partitioner would gather classes it splits."""
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, at_once: bool = True) -> RowSums:
     """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
 
-    ``at_once`` makes one reduction of all sums where classes are few and no explicit mesh splits anything: XLA:TPU
-    leaves sums of float32 pixels in kernels of their own. (`tests/on_tpu.py` counts them.)
+    ``at_once`` makes one reduction of all sums where classes are few and there is one device: XLA:TPU leaves sums of
+    float32 pixels in kernels of their own. (`tests/on_tpu.py` counts them.)
     """
     raw, x, q = x, mask_rows(x, mask, axis), mask_probs(q, mask, axis)
     m = keep_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
@@ -48,7 +49,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, at_once: bool =
         terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
     if q.probs is not None:
         terms["mass"] = dense
-    together = at_once and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and not is_explicit()
+    together = at_once and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
     sums = _sums_at_once(terms, axis) if together else {name: jnp.sum(term, axis) for name, term in terms.items()}
     zeros = jnp.zeros_like(m)
     t = sums.get("t", zeros)
