@@ -28,11 +28,9 @@ IGNORED, SMOOTHING = -100, 0.1
 SHAPES = [
     ((8192, 50257), -1, "bfloat16"),
     ((8192, 50257), -1, "float32"),
-    ((4096, 1000), -1, "float32"),
-    ((65536, 10), -1, "float32"),
     ((8, 21, 512, 512), 1, "float32"),
-    ((8, 512, 512, 21), -1, "bfloat16"),
 ]
+"""Arrays that do not fit the chip's scratchpad: of smaller ones, whole passes cannot be told from prefetched slices."""
 
 
 def contestants(axis, options):
