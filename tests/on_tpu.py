@@ -10,6 +10,7 @@ import os
 import re
 
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # a program for a chip that is only named cannot be loaded again
 os.environ |= {"TPU_TOPOLOGY": "2x2", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "JAX_PLATFORMS": "cpu"}
 
 import jax
