@@ -28,11 +28,11 @@ FEWEST = 128
 """Up to this many classes one device makes one reduction of all sums; a partitioner would gather classes it splits."""
 
 
-def row_sums(x: Array, q: Target, mask: Array | None, axis: int, at_once: bool = True) -> RowSums:
+def row_sums(x: Array, q: Target, mask: Array | None, axis: int, on_cpu: bool = False) -> RowSums:
     """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
 
-    ``at_once`` makes one reduction of all sums where classes are few and there is one device: XLA:TPU leaves sums of
-    float32 pixels in kernels of their own. (`tests/on_tpu.py` counts them.)
+    Where classes are few and there is one device, all sums are one reduction: XLA:TPU leaves sums of float32 pixels in
+    kernels of their own. (`tests/on_tpu.py` counts them.) Blocks ``on_cpu`` gather the label and have a sum each.
     """
     raw, x, q = x, mask_rows(x, mask, axis), mask_probs(q, mask, axis)
     m = keep_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
@@ -42,14 +42,14 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, at_once: bool =
     terms = {"others": jnp.where(left_out, 0, e)}
     if q.ids is None:
         terms["at_m"] = left_out.astype(m.dtype)
-    elif _is_compared(x, axis):
+    elif not on_cpu and _is_compared(x, axis):
         terms["label_gap"] = jnp.where(left_out, gap, 0)
     if q.is_dense:
         dense = dense_target(q, x, axis)
         terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
     if q.probs is not None:
         terms["mass"] = dense
-    together = at_once and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
+    together = not on_cpu and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
     sums = _sums_at_once(terms, axis) if together else {name: jnp.sum(term, axis) for name, term in terms.items()}
     zeros = jnp.zeros_like(m)
     t = sums.get("t", zeros)

@@ -47,7 +47,7 @@ def cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEn
         return _fused(x, q, mask, axis)
 
     def of_block(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEntropy:
-        return _accelerator.row_sums(x, q, mask, axis, at_once=False).cross_entropy()
+        return _accelerator.row_sums(x, q, mask, axis, on_cpu=True).cross_entropy()
 
     whole: CrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
     return whole  # the gradient has its own difference x - m

@@ -32,4 +32,4 @@ def no_sharing(*values: Any) -> Any:
 def platform() -> str:
     """The platform that shapes are chosen for while tracing: the surrounding mesh's, or else the default backend's."""
     device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
-    return jax.default_backend() if device is None else str(device.platform)
+    return str(getattr(device, "platform", None) or jax.default_backend())  # JAX 0.9 has devices without a platform
