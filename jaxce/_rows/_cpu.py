@@ -98,7 +98,7 @@ def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
 
 def _dense_dot(x: Array, q: Target, axis: int, *less: Array) -> Array:
     """The sum of the dense ``q_c`` times ``x_c`` less these, taken again with care where ``0 * inf`` made it NaN."""
-    shape = x.shape
+    shape, rows = x.shape, example_shape(x, axis)
     probs = None if q.probs is None else flatten_batch_axes(q.probs, shape, axis)
     q = dataclasses.replace(q, probs=probs)
     x, *subtrahends = (flatten_batch_axes(a, shape, axis) for a in (x, *less))
@@ -111,7 +111,6 @@ def _dense_dot(x: Array, q: Target, axis: int, *less: Array) -> Array:
         return nan_if_any - jnp.sum(safe_multiply_no_select(dense_target(q, x, 1), -difference()), 1)
 
     dot = jnp.sum(dense_target(q, x, 1) * difference(), 1)
-    rows = shape[:axis] + shape[axis + 1 :]
     return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), again, lambda: dot), rows)
 
 
