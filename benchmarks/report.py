@@ -1,4 +1,8 @@
-"""From results.csv to the tables and plots of docs/performance.md and the README: `python benchmarks/report.py`."""
+"""Writes every measured number of the README and the docs from the CSV files: `python benchmarks/report.py`.
+
+A table stands between ``<!-- name -->`` and ``<!-- end of name -->``. A number within a sentence stands between
+``<!-- =name -->`` and ``<!-- = -->``. ``publish`` replaces both and draws the plots; an unknown name is an error.
+"""
 
 import csv
 import math
@@ -20,7 +24,22 @@ FIELDS = (*KEY, *NUMBERS, "python", "optax", "torch", "tokamax", "commit")
 RIVALS = ("optax", "by hand", "PyTorch", "PyTorch, compiled")
 WORKS = ("forward", "value and gradient")
 SAME_JOB = 1e-4
-"""A loss that is further from float64 was not computed in float32, and is no rival of one that was."""
+"""Larger errors mean that a spelling did not compute in float32: it is left out of the comparison."""
+LABELS = {"by hand": "plain JAX", "floor": "lower bound"}
+LINEAR = {
+    "optax": "matrix product + optax",
+    "by hand": "matrix product + plain JAX",
+    "jaxce, dense": "matrix product + `cross_entropy`",
+    "jaxce": "**`linear_cross_entropy`**",
+    "jaxce, half the chunk": "with `chunk_size` of an eighth of the tokens",
+    "jaxce, all options": "with bias, weights, ignored ids, smoothing and z-loss",
+    'jaxce, "none"': 'with `reduction="none"`, then a mean',
+    "tokamax, xla": "tokamax, `xla`",
+    "tokamax, chunked_xla": "tokamax, `chunked_xla`",
+    "PyTorch": "PyTorch",
+    "PyTorch, chunked": "PyTorch, chunked",
+}
+"""Contestants of a linear layer in the order of the tables, as the tables call them."""
 
 
 def read(path=RESULTS):
@@ -76,9 +95,8 @@ def mean(ratios):
 
 
 def dense(rows, work):
-    """The losses of logits that are there: times as multiples of each rival's, and temporary memory."""
-    chosen = [r for r in rows if r["work"] == work and "sweep" not in r["case"] and " linear" not in r["case"]]
-    races = {case: race(group) for case, group in grouped(chosen, "case").items()}
+    """Losses of materialized logits: jaxce's time, and its ratio to each rival's."""
+    races = races_of(rows, work)
     present = [name for name in (*RIVALS, "floor") if any(name in r for r in races.values())]
     lines = [
         [case, f"{1e3 * r['jaxce']['seconds']:.3g} ms", *(ratio(r.get(name)) for name in present)]
@@ -86,29 +104,37 @@ def dense(rows, work):
     ]
     means = [mean([r[name]["ratio"] for r in races.values() if name in r]) for name in present]
     lines.append(["geometric mean", "", *(f"**{m:.2f}**" for m in means)])
-    return table([work, "jaxce", *(f"/ {name}" for name in present)], lines)
+    return table([work, "jaxce", *(f"/ {LABELS.get(name, name)}" for name in present)], lines)
+
+
+def races_of(rows, work):
+    """The losses of materialized logits at one kind of work: case -> contestant -> row."""
+    chosen = [r for r in rows if r["work"] == work and "sweep" not in r["case"] and " linear" not in r["case"]]
+    return {case: race(group) for case, group in grouped(chosen, "case").items()}
+
+
+def share(row):
+    """Temporary memory in percent of the logits."""
+    shape = re.search(r"\[(.*)\]", row["case"])[1]
+    size = math.prod(map(int, shape.split(","))) * (2 if row["case"].startswith("bfloat16") else 4)
+    return 100 * row["temporary"] / size
 
 
 def memory(rows):
-    """Temporary memory of value and gradient in percent of the logits, and errors."""
+    """Temporary memory of value and gradient in percent of the logits, seconds to compile, and errors."""
     lines = []
-    for case, group in grouped([r for r in rows if r["work"] == WORKS[1]], "case").items():
-        shape = re.search(r"\[(.*)\]", case)[1]
-        if "sweep" in case or " linear" in case:
-            continue
-        size = math.prod(map(int, shape.split(","))) * (2 if case.startswith("bfloat16") else 4)
-        by_name = race(group)
+    for case, by_name in races_of(rows, WORKS[1]).items():
         names = [name for name in ("jaxce", "optax", "by hand") if name in by_name]
         line = [case]
         for name in names:
             row = by_name[name]
-            line += [f"{100 * row['temporary'] / size:.1f} %", f"{1e3 * row['compiling']:.0f} ms"]
+            line += [f"{share(row):.1f} %", f"{1e3 * row['compiling']:.0f} ms"]
         with_torch = ("PyTorch",) if "PyTorch" in by_name else ()
         errors = [f"{by_name[n]['loss_error']:.0e} / {by_name[n]['gradient_error']:.0e}" for n in (*names, *with_torch)]
         lines.append([*line, *errors, *([""] * (1 - len(with_torch)))])
     header = ["value and gradient"]
-    header += [f"{name}: {what}" for name in ("jaxce", "optax", "by hand") for what in ("memory", "compiling")]
-    header += [f"{name}: errors" for name in ("jaxce", "optax", "by hand", "PyTorch")]
+    header += [f"{name}: {what}" for name in ("jaxce", "optax", "plain JAX") for what in ("memory", "compiling")]
+    header += [f"{name}: errors" for name in ("jaxce", "optax", "plain JAX", "PyTorch")]
     return table(header, lines)
 
 
@@ -119,31 +145,52 @@ def eager(rows):
         lines.append(
             [f"{case}, {work}", f"{1e3 * r['jaxce']['seconds']:.3g} ms", *(ratio(r.get(n)) for n in RIVALS[:3])]
         )
-    return table(["without jit", "jaxce", *(f"/ {name}" for name in RIVALS[:3])], lines)
+    return table(["without jit", "jaxce", *(f"/ {LABELS.get(name, name)}" for name in RIVALS[:3])], lines)
 
 
-def linear(rows, case):
-    """All that was measured of one linear layer, as multiples of a matrix product and optax."""
-    group = {row["contestant"]: row for row in rows if row["case"] == case and row["work"] == WORKS[1]}
-    base = group["optax"]
+def linear_races(rows):
+    """The linear layers of one device and version: case -> contestant -> row."""
+    chosen = [row for row in rows if " linear" in row["case"] and row["work"] == WORKS[1]]
+    return {case: {row["contestant"]: row for row in group} for case, group in grouped(chosen, "case").items()}
+
+
+def multiples(row, base):
+    """Time and temporary memory as multiples of another row's, the time from paired rounds."""
+    time = f"{base['ratio'] / row['ratio']:.2f}"
+    return time, "" if row["temporary"] is None else f"{row['temporary'] / base['temporary']:.2f}"
+
+
+def linear(case, group):
+    """All measurements of one linear layer, as multiples of a matrix product and optax."""
     lines = []
-    for name, row in group.items():
-        room = "" if row["temporary"] is None else f"{row['temporary'] / base['temporary']:.2f}"
+    for name in filter(group.get, LINEAR):
+        row = group[name]
         errors = ["" if row[e] is None else f"{row[e]:.0e}" for e in ("loss_error", "gradient_error")]
-        label = "matrix product + optax" if name == "optax" else name
-        lines.append([label, f"{row['seconds']:.3g} s", f"{base['ratio'] / row['ratio']:.2f}", room, *errors])
+        lines.append([LINEAR[name], f"{row['seconds']:.3g} s", *multiples(row, group["optax"]), *errors])
     return table([f"{case}, {WORKS[1]}", "time", "ratio", "memory", "loss error", "gradient error"], lines)
 
 
+def linear_summary(rows):
+    """Two columns for each linear layer: time and temporary memory as multiples of a matrix product and optax."""
+    races = linear_races(rows)
+    lines = []
+    for name in (name for name in LINEAR if any(name in group for group in races.values())):
+        cells = [multiples(g[name], g["optax"]) if name in g else ("", "") for g in races.values()]
+        lines.append([LINEAR[name], *(cell for pair in cells for cell in pair)])
+    sizes = [f"{case.split()[0]}, {int(case.split('[')[1].split(',')[0]):,} tokens" for case in races]
+    header = [f"JAX {rows[0]['jax']}", *(f"{size}: {what}" for size in sizes for what in ("time", "memory"))]
+    return table(header, lines)
+
+
 def losses(rows):
-    """Where jaxce loses: every rival that was faster."""
+    """Each rival that was faster than jaxce."""
     lines = []
     for (case, work), group in grouped([r for r in rows if "sweep" not in r["case"]], "case", "work").items():
         by_name = race(group)
         for name in (*RIVALS, "PyTorch, chunked", "tokamax, xla", "tokamax, chunked_xla"):
             row = by_name.get(name)
             if row and row["ratio"] > 1:
-                lines.append([f"{case}, {work}", name, ratio(row), f"{row['loss_error'] or 0:.0e}"])
+                lines.append([f"{case}, {work}", LABELS.get(name, name), ratio(row), f"{row['loss_error'] or 0:.0e}"])
     return table(["where jaxce is slower", "than", "jaxce's time / its", "its error"], lines) if lines else "Nowhere."
 
 
@@ -159,7 +206,7 @@ def tables(rows):
         parts += [dense(group, work) for work in WORKS if any(r["work"] == work for r in group)]
         parts += [memory(group)]
         parts += [eager(group)] if any(r["work"].startswith("eager") for r in group) else []
-        parts += [linear(group, case) for case in grouped(group, "case") if " linear" in case]
+        parts += [linear(case, by_name) for case, by_name in linear_races(group).items()]
         parts += [losses(group)]
         parts += [
             f"`import jaxce` after `import jax`: {1e3 * r['seconds']:.0f} ms." for r in group if r["case"] == "import"
@@ -167,22 +214,67 @@ def tables(rows):
     return "\n\n".join(parts)
 
 
+def with_torch(rows):
+    """The first device and version that was measured with PyTorch."""
+    return next(g for g in grouped(rows, "device", "jax").values() if any(r["contestant"] == "PyTorch" for r in g))
+
+
 def summary(rows):
-    """The README's table: the first device and version measured with PyTorch, in two numbers for each case and work."""
-    chosen = next(g for g in grouped(rows, "device", "jax").values() if any(r["contestant"] == "PyTorch" for r in g))
+    """The README's table: two ratios for each rival, and the temporary memory of value and gradient."""
+    rows = with_torch(rows)
+    forward, gradient = (races_of(rows, work) for work in WORKS)
+    lines, ratios = [], []
+    for case, row in gradient.items():
+        ratios.append([r[case][name]["ratio"] for name in ("optax", "PyTorch") for r in (forward, gradient)])
+        room = [f"{share(row[name]):.0f} %" for name in ("jaxce", "optax", "by hand")]
+        lines.append([f"`{case}`", *(f"{number:.2f}" for number in ratios[-1]), *room])
+    means = [f"**{mean(column):.2f}**" for column in zip(*ratios, strict=True)]
+    header = ["", "/ optax: forward", "gradient", "/ PyTorch: forward", "gradient"]
+    header += [f"memory: {name}" for name in ("jaxce", "optax", "plain JAX")]
+    return table(header, [*lines, ["geometric mean", *means, "", "", ""]])
+
+
+def verdict(rows):
+    """The means of all cases, with the best and the worst, for each version, kind of work and rival."""
     lines = []
-    for case, group in grouped(chosen, "case").items():
-        if "sweep" in case or " linear" in case or case == "import":
-            continue
-        races = [race([r for r in group if r["work"] == work]) for work in WORKS]
-        lines.append([f"`{case}`", *(f"{r[name]['ratio']:.2f}" for name in ("optax", "PyTorch") for r in races)])
-    means = [f"**{mean([float(line[i]) for line in lines]):.2f}**" for i in range(1, 5)]
-    header = ["jaxce's time as a share of", "optax's forward", "with gradient", "PyTorch's forward", "with gradient"]
-    return table(header, [*lines, ["geometric mean", *means]])
+    for (_, jax), group in grouped(rows, "device", "jax").items():
+        for work in WORKS:
+            for name in RIVALS:
+                ratios = {case: r[name]["ratio"] for case, r in races_of(group, work).items() if name in r}
+                if ratios:
+                    ends = [
+                        f"{ratios[case]:.2f} ({case})" for case in (end(ratios, key=ratios.get) for end in (min, max))
+                    ]
+                    lines.append([f"JAX {jax}, {work}", LABELS.get(name, name), f"{mean(ratios.values()):.2f}", *ends])
+    return table(["jaxce's time divided by the rival's", "rival", "geometric mean", "best case", "worst case"], lines)
+
+
+def numbers(rows):
+    """The numbers within sentences, by name."""
+    rows = with_torch(rows)
+    races = linear_races(rows)
+    hand = [share(r["by hand"]) for r in races_of(rows, WORKS[1]).values()]
+    time, size = zip(*(multiples(g["jaxce"], g["optax"]) for g in races.values()), strict=True)
+
+    def error(column, *names):
+        found = [g[name][column] for g in races.values() for name in names if g[name][column] is not None]
+        return f"{max(found):.0e}"
+
+    half = next(group for case, group in races.items() if case.startswith("bfloat16"))
+    return {
+        "linear time": " and ".join(time),
+        "linear memory": " and ".join(size),
+        "plain JAX memory": f"{min(hand):.0f} to {max(hand):.0f} %",
+        "linear loss error": error("loss_error", "jaxce"),
+        "linear loss error of PyTorch": f"{half['PyTorch']['loss_error']:.1e}",
+        "JAX": rows[0]["jax"],
+        "device": rows[0]["device"],
+        "PyTorch": next(r["torch"] for r in rows if r["torch"]).partition("+")[0],
+    }
 
 
 def draw(rows, folder):
-    """A point for each rival of each case, and the sweeps, of the first device and version in the file."""
+    """Draws a point for each rival of each case, and the sweeps, of the first device and version in the file."""
     group = next(iter(grouped(rows, "device", "jax").values()))
     title = f"JAX {group[0]['jax']}, {group[0]['device']}"
     figure, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
@@ -192,13 +284,13 @@ def draw(rows, folder):
         for name, marker in zip((*RIVALS, "floor"), "osD^|", strict=True):
             points = [(1 / r[name]["ratio"], y) for y, r in enumerate(races.values()) if name in r]
             if points:
-                ax.plot(*zip(*points, strict=True), marker, label=name, alpha=0.8)
+                ax.plot(*zip(*points, strict=True), marker, label=LABELS.get(name, name), alpha=0.8)
         ax.axvline(1, color="black", lw=1)
-        ax.set(xscale="log", title=work, xlabel="time, jaxce = 1")
+        ax.set(xscale="log", title=work, xlabel="time, jaxce = 1; to the right jaxce is faster")
         ax.set_yticks(range(len(races)), races)
         ax.grid(alpha=0.3)
     axes[0].invert_yaxis()
-    axes[1].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(title)
     figure.savefig(folder / "performance.png", dpi=100)
     sweeps = [r for r in group if "sweep" in r["case"] and r["contestant"] in ("jaxce", "optax")]
@@ -223,7 +315,7 @@ def draw_sweeps(rows, title, path):
 
 
 def compiled():
-    """The table of what the TPU's compiler makes of each contestant: passes of the two kinds of work, gathers."""
+    """The table of the TPU compiler's programs: passes over the logits, temporaries and gathers of each contestant."""
     with open(COMPILED, newline="") as file:
         rows = list(csv.DictReader(file))
     names = list(dict.fromkeys(row["contestant"] for row in rows))
@@ -244,20 +336,36 @@ def compiled():
 
 
 def publish():
-    """Writes the tables between their marks, and the plots beside docs/performance.md."""
+    """Writes tables and numbers between their marks, and the plots beside docs/performance.md."""
     rows = read()
-    page = ROOT / "docs" / "performance.md"
-    page.write_text(put(page.read_text(), compiled(), "compilers"))
-    for path, text in ((ROOT / "docs" / "performance.md", tables(rows)), (ROOT / "README.md", summary(rows))):
-        path.write_text(put(path.read_text(), text))
+    inline = numbers(rows)
+    versions = grouped(rows, "device", "jax").values()
+    blocks = {
+        "README.md": {"results": summary(rows), "linear": linear_summary(with_torch(rows))},
+        "docs/performance.md": {"verdict": verdict(rows), "compilers": compiled(), "results": tables(rows)},
+        "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions))},
+    }
+    for name, texts in blocks.items():
+        page = (ROOT / name).read_text()
+        for block, text in texts.items():
+            page = put(page, text, block)
+        (ROOT / name).write_text(put_numbers(page, inline))
     draw(rows, ROOT / "docs")
 
 
 def put(page, text, name="results"):
-    """The page with the text between its two marks."""
+    """The page with the text between the two marks of a block."""
     marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = page.partition(marks[0])
-    return f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}"
+    before, start, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not (start and end):
+        raise ValueError(f"no block {name}: {marks[0]} and {marks[1]}")
+    return f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}"
+
+
+def put_numbers(page, values):
+    """The page with each number within a sentence between its marks."""
+    return re.sub(r"<!-- =([^>]+) -->.*?<!-- = -->", lambda m: f"<!-- ={m[1]} -->{values[m[1]]}<!-- = -->", page)
 
 
 if __name__ == "__main__":
