@@ -7,7 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import one_hot
-from jaxce._inputs import check_choice, open_ids
+from jaxce._inputs import check_choice, open_hyperparameters, open_ids
 from jaxce._sharding import is_explicit
 from jaxce._types import Hyperparameter
 
@@ -52,7 +52,8 @@ def balanced_class_weights(
         Cui et al., "Class-Balanced Loss Based on Effective Number of Samples" (CVPR 2019), proposition 1.
     """
     check_choice("scheme", scheme, ("inverse", "sqrt", "effective"))
-    y, mask = open_ids(labels, num_classes, where, ignore_index, {"beta": (beta, 0, 1)})
+    y, mask = open_ids(labels, num_classes, where, ignore_index)
+    hyperparameters = open_hyperparameters(float, beta=(beta, 0, 1))
     counted = jnp.broadcast_to(jnp.asarray(True if mask is None else mask), y.ids.shape).astype(jnp.int32)
     if is_explicit():  # which lets no scatter cross the shards of the labels
         counts = jnp.sum(jnp.where(one_hot(y.ids, num_classes, -1), counted[..., None], 0), range(y.ids.ndim))
@@ -64,7 +65,7 @@ def balanced_class_weights(
     if scheme == "sqrt":
         weights = jnp.sqrt(weights)
     if scheme == "effective":
-        rarity = jnp.where(present, 1 / _effective_number(n_c, beta), 0)
+        rarity = jnp.where(present, 1 / _effective_number(n_c, hyperparameters["beta"]), 0)
         weights = rarity * classes / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
     weights = jnp.where(present, weights, 0)
     return weights if y.valid is None else jnp.where(jnp.all(y.valid), weights, jnp.nan)

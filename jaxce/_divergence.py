@@ -109,15 +109,15 @@ def kl_divergence(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"label_smoothing": (label_smoothing, 0, 1)},
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_kl_divergence, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_kl_divergence, x, reduction)
 
 
-def _kl_divergence(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    q = target_probs(x, label_smoothing)
+    q = target_probs(x, x["label_smoothing"])
     return weighted_class_sum(x, _relative(q, log_probs(x)))
 
 
@@ -173,15 +173,15 @@ def js_divergence(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"label_smoothing": (label_smoothing, 0, 1)},
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_js_divergence, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_js_divergence, x, reduction)
 
 
-def _js_divergence(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+def _js_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    q, p = target_probs(x, label_smoothing), jnp.exp(log_probs(x))
+    q, p = target_probs(x, x["label_smoothing"]), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
     return weighted_class_sum(x, (_relative(q, log_m) + _relative(p, log_m)) / 2)
 
@@ -237,15 +237,15 @@ def brier_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"label_smoothing": (label_smoothing, 0, 1)},
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_brier_loss, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_brier_loss, x, reduction)
 
 
-def _brier_loss(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[PerExample, Array]:
+def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    p, q = jnp.exp(log_probs(x)), target_probs(x, label_smoothing)
+    p, q = jnp.exp(log_probs(x)), target_probs(x, x["label_smoothing"])
     weight = target(x)[1]
     return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
 

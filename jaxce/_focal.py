@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -71,16 +72,15 @@ def focal_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"gamma": (gamma, 0, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
+        gamma=(gamma, 0, math.inf),
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_focal_loss, x, reduction, gamma=gamma, label_smoothing=label_smoothing)
+    return run_loss(_focal_loss, x, reduction)
 
 
-def _focal_loss(
-    x: SoftmaxInputs, gamma: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[PerExample, Array]:
-    return _reshaped(x, lambda s: focal_modulation(s, gamma), label_smoothing)
+def _focal_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    return _transformed(x, lambda nll: focal_modulation(nll, x["gamma"]))
 
 
 def poly1_loss(
@@ -136,16 +136,15 @@ def poly1_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"epsilon": (epsilon, -1, math.inf), "label_smoothing": (label_smoothing, 0, 1)},
+        epsilon=(epsilon, -1, math.inf),
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_poly1_loss, x, reduction, epsilon=epsilon, label_smoothing=label_smoothing)
+    return run_loss(_poly1_loss, x, reduction)
 
 
-def _poly1_loss(
-    x: SoftmaxInputs, epsilon: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[PerExample, Array]:
-    return _reshaped(x, lambda s: s - jnp.asarray(epsilon, s.dtype) * jnp.expm1(-s), label_smoothing)
+def _poly1_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    return _transformed(x, lambda nll: nll - x["epsilon"] * jnp.expm1(-nll))
 
 
 def generalized_cross_entropy(
@@ -202,36 +201,32 @@ def generalized_cross_entropy(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"q": (q, 0, 1), "label_smoothing": (label_smoothing, 0, 1)},
+        q=(q, 0, 1),
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_generalized_cross_entropy, x, reduction, q=q, label_smoothing=label_smoothing)
+    return run_loss(_generalized_cross_entropy, x, reduction)
 
 
-def _generalized_cross_entropy(
-    x: SoftmaxInputs, q: Hyperparameter = 0.0, label_smoothing: Hyperparameter = 0.0
-) -> tuple[PerExample, Array]:
-    return _reshaped(x, lambda s: _box_cox(s, q), label_smoothing)
+def _generalized_cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    return _transformed(x, lambda nll: _box_cox(nll, x["q"]))
 
 
-def _box_cox(s: Array, q: Hyperparameter) -> Array:
+def _box_cox(s: Array, q: Any) -> Array:
     """``(1 - exp(-q s)) / q``, by its series where ``q s`` is small: at 0 it is ``s``."""
     if is_off(q):
         return s
-    q = jnp.asarray(q, s.dtype)
     t = safe_multiply(q, s)
     small = (q == 0) | (t < 1e-3)
     q, t = jnp.where(small, 1, q), jnp.where(small, t, 0)
     return jnp.where(small, s * (1 - t / 2 + t**2 / 6 - t**3 / 24), -jnp.expm1(-q * s) / q)
 
 
-def _reshaped(
-    x: SoftmaxInputs, f: Callable[[Array], Array], label_smoothing: Hyperparameter
-) -> tuple[PerExample, Array]:
-    """``sum_c w_c q_c f(s_c)``; for ids without smoothing of one number per example, weighted after ``f``."""
-    if isinstance(x.labels, Ids) and is_off(label_smoothing):
-        alone, _ = target(dataclasses.replace(x, class_weights=None))
+def _transformed(x: SoftmaxInputs, f: Callable[[Array], Array]) -> tuple[PerExample, Array]:
+    """``sum_c w_c q_c f(-log p_c)``; for ids without smoothing of one number per example, weighted after ``f``."""
+    if isinstance(x.labels, Ids) and is_off(x["label_smoothing"]):
+        unweighted, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]
-        return safe_multiply(weight, f(cross_entropy_from_logits(x, alone)[0])), weight
+        return safe_multiply(weight, f(cross_entropy_from_logits(x, unweighted)[0])), weight
     x = upcast_probs(x)
-    return weighted_class_sum(x, safe_multiply(target_probs(x, label_smoothing), f(-log_probs(x))))
+    return weighted_class_sum(x, safe_multiply(target_probs(x, x["label_smoothing"]), f(-log_probs(x))))

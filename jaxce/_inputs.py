@@ -4,9 +4,6 @@ Mistakes that shapes and dtypes show raise while tracing. Mistakes only values s
 under a trace they become NaN further on, which `checkify` can be asked to find.
 """
 
-from collections.abc import Mapping
-from typing import TypeAlias
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +12,13 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
 from jaxce._class_axis import broadcast_mask, example_shape
-from jaxce._numerics import compute_dtype, fill_masked
+from jaxce._numerics import compute_dtype, fill_masked, is_off
 from jaxce._types import (
     REDUCTION_NAMES,
     AnyArray,
     AxisName,
-    Hyperparameter,
+    Bounded,
+    Hyperparameters,
     Ids,
     Inputs,
     Probs,
@@ -31,9 +29,6 @@ from jaxce._types import (
     SoftmaxInputs,
 )
 from jaxce._value_checks import as_jax_array, check_binary_labels, check_ids, is_concrete, without_ignored
-
-Ranges: TypeAlias = Mapping[str, tuple[Hyperparameter, float | int, float | int]]
-"""Hyperparameters by name: the value, and the closed range it must lie in."""
 
 
 def open_softmax(
@@ -47,12 +42,12 @@ def open_softmax(
     ignore_index: int | None,
     reduction: Reduction,
     class_axis_name: AxisName | None = None,
-    ranges: Ranges | None = None,
     name: str = "logits",
     only_ids: bool = False,
+    **hyperparameters: Bounded,
 ) -> SoftmaxInputs:
     """Opens a loss over exclusive classes: ids or probabilities along ``axis``, or ``only_ids``."""
-    check_hyperparameters(ranges or {}, reduction)
+    check_reduction(reduction)
     x = floating(name, logits)
     axis = class_axis(name, x.shape, axis)
     examples = example_shape(x, axis)
@@ -74,6 +69,7 @@ def open_softmax(
         class_weights=per_class("class_weights", class_weights, x.shape[axis], dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         class_axis_name=class_axis_name,
+        hyperparameters=open_hyperparameters(dtype, **hyperparameters),
     )
 
 
@@ -86,7 +82,7 @@ def open_logits(
     reduction: Reduction,
 ) -> Inputs:
     """Opens logits of exclusive classes without labels."""
-    check_hyperparameters({}, reduction)
+    check_reduction(reduction)
     x = floating("logits", logits)
     axis = class_axis("logits", x.shape, axis)
     examples = example_shape(x, axis)
@@ -106,19 +102,19 @@ def open_sigmoid(
     where: ArrayLike | None,
     reduction: Reduction,
     pos_weight: ArrayLike | None = None,
-    ranges: Ranges | None = None,
     name: str = "logits",
     filler: float = 0.0,
     no: int = 0,
     rows: bool = False,
     bounded: bool = False,
+    **hyperparameters: Bounded,
 ) -> SigmoidInputs:
     """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
 
     ``no`` is the label for it. Where they are masked, ``filler`` stands for the logit, and yes for the label. Floating
     labels that are ``bounded`` must lie between no and yes.
     """
-    check_hyperparameters(ranges or {}, reduction)
+    check_reduction(reduction)
     x = floating(name, logits)
     if x.ndim or rows:
         axis = class_axis(name, x.shape, axis) if rows else one_axis("axis", name, x.shape, axis)
@@ -138,6 +134,7 @@ def open_sigmoid(
         class_weights=per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
+        hyperparameters=open_hyperparameters(dtype, **hyperparameters),
     )
 
 
@@ -145,7 +142,7 @@ def open_values(
     values: ArrayLike, weights: ArrayLike | None, where: ArrayLike | None, reduction: Reduction
 ) -> tuple[Array, Array | None, Array | None]:
     """Opens per-example values of any kind, with their weights and mask."""
-    check_hyperparameters({}, reduction)
+    check_reduction(reduction)
     x = floating("values", values)
     keep = check_mask(where, x.shape)
     mask = None if keep is None else as_jax_array(keep)
@@ -154,10 +151,9 @@ def open_values(
 
 
 def open_ids(
-    labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None, ranges: Ranges
+    labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Opens class ids on their own, with their mask."""
-    check_hyperparameters(ranges, "none")
     check_integer("num_classes", classes)
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
@@ -168,24 +164,34 @@ def open_ids(
     return check_ids(y, classes, keep), None if keep is None else as_jax_array(keep)
 
 
-def check_hyperparameters(ranges: Ranges, reduction: Reduction) -> None:
-    """Numbers must lie in their ranges, arrays must be scalars, and the reduction must be one."""
-    for name, (value, low, high) in ranges.items():
-        if isinstance(value, int | float | np.generic) or _is_known_number(value):
-            if not low <= float(value) <= high:
-                raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
-        elif array(name, value).ndim:
-            raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one number.")
+def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperparameters:
+    """Numbers in their ranges, each a number of Python or NumPy or an array of shape ()."""
+    on: dict[str, AnyArray | None] = {}
+    off = set()
+    for name, (value, low, high, *or_none) in hyperparameters.items():
+        if value is None and or_none:
+            on[name] = None
+            continue
+        number = array(name, value)
+        if number.ndim:
+            raise ValueError(f"{name}: got shape {number.shape}; expected one number.")
+        if is_concrete(number) and not low <= float(number) <= high:
+            raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
+        if is_off(value):
+            off.add(name)
+        else:
+            on[name] = number.astype(dtype)
+    return Hyperparameters(on, frozenset(off))
+
+
+def check_reduction(reduction: Reduction) -> None:
+    """The reduction must be one of the names or a callable."""
     if isinstance(reduction, type):
         fix = '"total"' if reduction.__name__ == "Total" else f"{reduction.__name__}()"
         raise TypeError(f"reduction: got the class {reduction.__name__}; write {fix}.")
     if reduction not in REDUCTION_NAMES and not callable(reduction):
         expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
         raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
-
-
-def _is_known_number(value: Hyperparameter | np.ndarray) -> bool:
-    return isinstance(value, Array | np.ndarray) and value.ndim == 0 and is_concrete(value)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -204,7 +210,7 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def array(name: str, value: ArrayLike) -> AnyArray:
+def array(name: str, value: ArrayLike | None) -> AnyArray:
     """The argument as an array, in the dtype it came in."""
     if isinstance(value, Array | np.ndarray):
         return value

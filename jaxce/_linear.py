@@ -1,11 +1,11 @@
-"""The losses of a linear layer's logits, which never exist but for one chunk of tokens at a time.
+"""Losses of a linear layer's logits, computed for one chunk of tokens at a time.
 
-A sum over the tokens knows what its gradient asks of each logit as soon as the logit is there. So where a derivative is
-wanted, each chunk adds its gradients to theirs while its logits are at hand: no logit is computed twice. The derivative
-of the sum is the linear map ``t -> <d hidden, t_hidden> + <d kernel, t_kernel> + ...`` of gradients computed already,
-which JAX transposes, maps and differentiates by itself.
+For a sum of losses the cotangent of every token is 1, so the forward pass can compute each chunk's gradient beside its
+logits. No logit is computed twice. The derivative of the sum is then a linear map of known gradients,
+``t -> <d hidden, t_hidden> + <d kernel, t_kernel> + ...``, which JAX transposes, maps and differentiates.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -24,19 +24,29 @@ from jaxce._cross_entropy import describe_logits
 from jaxce._numerics import compute_dtype, fill_masked, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
-from jaxce._types import AxisName, Ids, LinearAux, LinearInputs, LinearSharding, Named, PerExample, Size, SoftmaxInputs
+from jaxce._types import (
+    AxisName,
+    Layer,
+    LinearAux,
+    LinearInputs,
+    LinearSharding,
+    PerExample,
+    Size,
+    SoftmaxInputs,
+    Tokens,
+)
 from jaxce.reductions import apply_weights
 
-Loss: TypeAlias = Callable[[SoftmaxInputs, Named], tuple[PerExample, Array]]
-"""Loss and weight of each example of an opened loss, given the hyperparameters that are on, by name."""
+Formula: TypeAlias = Callable[[SoftmaxInputs], tuple[PerExample, Array]]
+"""Loss and weight of each example."""
 
 Losses: TypeAlias = tuple[Array, Array, LinearAux | None]
 
 
 class LoopConfig(NamedTuple):
-    """What is fixed about the loop: the loss, the tokens in a chunk, and whether only the sum is wanted."""
+    """The static part of the loop over chunks: the formula, and whether only the sum of the losses is needed."""
 
-    loss: Loss
+    formula: Formula
     chunk_size: int | None
     kernel_layout: str
     class_axis_name: AxisName | None
@@ -44,93 +54,111 @@ class LoopConfig(NamedTuple):
     has_aux: bool
 
 
-def linear_losses(x: LinearInputs, loss: Loss, only_sums: bool, has_aux: bool) -> Losses:
-    """The losses and weights of the tokens, or their sums, and what there is to tell about the logits."""
-    plan = LoopConfig(loss, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
-    if x.placement is not None:
-        return _placed(plan, x.placement, x.rows, x.shared)
-    losses: Losses = _losses(plan, x.rows, x.shared)
+def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: bool) -> Losses:
+    """The losses and weights of the tokens, or their sums, and with ``has_aux`` a description of the logits."""
+    config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
+    if x.sharding is not None:
+        return _sharded_losses(config, x.sharding, x.tokens, x.layer)
+    losses: Losses = _losses(config, x.tokens, x.layer)
     return losses
 
 
-def _placed(plan: LoopConfig, place: LinearSharding, rows: Named, shared: Named) -> Losses:
-    """The same with every device at its own tokens and classes."""
-    outer = () if plan.class_axis_name is None else plan.class_axis_name
-    names = (*((outer,) if isinstance(outer, str) else outer), *place.classes)
-    plan = plan._replace(class_axis_name=names or None)
-    data = tuple(name for names in place.tokens for name in names)
+def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens, layer: Layer) -> Losses:
+    """The same, with every device computing its own tokens and classes."""
+    outer = () if config.class_axis_name is None else config.class_axis_name
+    names = (*((outer,) if isinstance(outer, str) else outer), *sharding.classes)
+    config = config._replace(class_axis_name=names or None)
+    data = tuple(name for names in sharding.tokens for name in names)
 
-    def local(rows: Named, shared: Named) -> Any:
-        *sums, aux = _losses(plan, rows, shared)
-        return *(lax.psum(s, data) if plan.only_sums and data else s for s in sums), aux
+    def local(tokens: Tokens, layer: Layer) -> Any:
+        *sums, aux = _losses(config, tokens, layer)
+        return *(lax.psum(s, data) if config.only_sums and data else s for s in sums), aux
 
     def of_row(a: Array) -> PartitionSpec:
-        return PartitionSpec(*(names if n > 1 else None for names, n in zip(place.tokens, a.shape, strict=False)))
+        return PartitionSpec(*(names if n > 1 else None for names, n in zip(sharding.tokens, a.shape, strict=False)))
 
-    tokens, classes = PartitionSpec(*place.tokens), PartitionSpec(place.classes)
-    by_name = {"bias": classes, "class_weights": classes}
-    by_name["kernel"] = PartitionSpec(*(place.classes if side == "v" else None for side in plan.kernel_layout))
-    specs = {n: of_row(a) for n, a in rows.items()}, {n: by_name.get(n, PartitionSpec()) for n in shared}
-    if place.explicit:
-        rows, shared = jax.tree.map(partial(_resharded, place), (rows, shared), specs)
-    sums = PartitionSpec() if plan.only_sums else tokens
-    out = (sums, sums, tokens if plan.has_aux else None)
-    mapped = jax.shard_map(local, mesh=place.mesh, in_specs=specs, out_specs=out, axis_names=place.free)
-    losses: Losses = mapped(rows, shared)
+    by_token, by_class = PartitionSpec(*sharding.tokens), PartitionSpec(sharding.classes)
+    of_layer = dataclasses.replace(
+        jax.tree.map(lambda _: PartitionSpec(), layer),
+        kernel=PartitionSpec(*(sharding.classes if side == "v" else None for side in config.kernel_layout)),
+        bias=None if layer.bias is None else by_class,
+        class_weights=None if layer.class_weights is None else by_class,
+    )
+    specs = jax.tree.map(of_row, tokens), of_layer
+    if sharding.explicit:
+        tokens, layer = jax.tree.map(partial(_resharded, sharding), (tokens, layer), specs)
+    of_sum = PartitionSpec() if config.only_sums else by_token
+    out = (of_sum, of_sum, by_token if config.has_aux else None)
+    mapped = jax.shard_map(local, mesh=sharding.mesh, in_specs=specs, out_specs=out, axis_names=sharding.free)
+    losses: Losses = mapped(tokens, layer)
     return losses
 
 
-def _resharded(place: LinearSharding, a: Array, spec: PartitionSpec) -> Array:
-    """An array whose type has the explicit axes of a spec, as a `shard_map` wants it."""
+def _resharded(sharding: LinearSharding, a: Array, spec: PartitionSpec) -> Array:
+    """An array whose type has the explicit axes of a spec, as a `shard_map` requires."""
     parts = (part if isinstance(part, tuple) else (part,) for part in spec)
-    shown = PartitionSpec(*(tuple(name for name in part if name in place.explicit) for part in parts))
-    resharded: Array = jax.sharding.reshard(a, NamedSharding(place.mesh, shown))
+    explicit = PartitionSpec(*(tuple(name for name in part if name in sharding.explicit) for part in parts))
+    resharded: Array = jax.sharding.reshard(a, NamedSharding(sharding.mesh, explicit))
     return resharded
 
 
 @partial(jax.jit, static_argnums=0)
-def _losses(plan: LoopConfig, rows: Named, shared: Named) -> Losses:
-    tokens = rows["hidden"].shape[:-1]
-    dtype = compute_dtype(_operand(rows, shared))
-    flat = {n: jnp.broadcast_to(a, tokens + a.shape[len(tokens) :]) for n, a in rows.items()}
-    flat = {n: a.reshape(math.prod(tokens), *a.shape[len(tokens) :]) for n, a in flat.items()}
-    shared = {n: a if n == "kernel" else a.astype(dtype) for n, a in shared.items()}
-    values, aux = (_total if plan.only_sums else _each)(plan, flat, shared)
-    weights = _weights(plan, flat, shared)
-    if plan.only_sums:
-        weights = jnp.sum(weights)
-    else:
-        values, weights = values.reshape(tokens), weights.reshape(tokens)
-    return values, weights, jax.tree.map(lambda a: a.reshape(tokens), aux)
+def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
+    shape = tokens.hidden.shape[:-1]
+
+    def flat(a: Array) -> Array:
+        row = a.shape[len(shape) :]
+        return jnp.broadcast_to(a, shape + row).reshape(math.prod(shape), *row)
+
+    tokens = jax.tree.map(flat, tokens)
+    weights = _weights(config, tokens, layer)
+    chunks = _split_chunks(config, tokens, layer)
+    values, aux = (_total if config.only_sums else _each)(config, chunks, layer)
+    aux = jax.tree.map(lambda a: _merge_chunks(a, shape), aux)
+    if config.only_sums:
+        return values, jnp.sum(weights), aux
+    return _merge_chunks(values, shape), weights.reshape(shape), aux
 
 
-def _weights(plan: LoopConfig, rows: Named, shared: Named) -> PerExample:
-    """What each token counts in a mean, which its logits have no part in."""
-    w, ids, name = shared.get("class_weights"), rows["ids"], plan.class_axis_name
-    zeros = jnp.zeros(ids.shape, compute_dtype(_operand(rows, shared)))
+def _weights(config: LoopConfig, tokens: Tokens, layer: Layer) -> PerExample:
+    """The weight of each token in a mean, which does not depend on its logits."""
+    w, ids, name = layer.class_weights, tokens.labels.ids, config.class_axis_name
+    zeros = jnp.zeros(ids.shape, compute_dtype(_operand(tokens, layer)))
     weight = jnp.ones_like(zeros) if w is None else take_per_class(w, local_ids(ids, w.size, name), name)
-    return apply_weights(zeros, weight, rows.get("sample_weights"), rows.get("mask"))[1]
+    return apply_weights(zeros, weight, tokens.sample_weights, tokens.mask)[1]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _total(plan: LoopConfig, rows: Named, shared: Named) -> tuple[Array, LinearAux | None]:
+def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, LinearAux | None]:
     """The sum of the losses."""
 
-    def step(_: None, rows: Named) -> tuple[None, Any]:
-        values, aux = _of_chunk(plan, _raw(plan, rows, shared), rows | shared)
+    def step(_: None, tokens: Tokens) -> tuple[None, Any]:
+        values, aux = _chunk_losses(config, _raw(config, tokens, layer), tokens, layer)
         return None, (jnp.sum(values), aux)
 
-    _, (sums, aux) = lax.scan(step, None, _split_chunks(plan, rows, shared))
-    return jnp.sum(sums), _merge_chunks(aux, rows)
+    _, (sums, aux) = lax.scan(step, None, chunks)
+    return jnp.sum(sums), aux
 
 
-def _total_jvp(plan: LoopConfig, primals: tuple[Named, Named], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    moving = {n: t for named in tangents for n, t in named.items() if not _is_still(t)}
-    total, aux, gradients = _total_and_gradients(plan, tuple(moving), *primals)
-    still = {"hidden": _column(primals[0]), "sample_weights": primals[0].get("mask")}
-    slope = sum(jnp.sum(gradients[n] * fill_masked(t, still.get(n)).astype(total.dtype)) for n, t in moving.items())
-    slope = psum_classes(jnp.asarray(slope, total.dtype), plan.class_axis_name)
-    return (total, aux), (slope, jax.tree.map(zero_from_primal, aux))
+def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The sum over all perturbed arrays of ``<gradient, tangent>``, with masked tangents left out."""
+    mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
+    perturbed = tuple(not _is_zero(t) for t in leaves)
+    total, aux, gradients = _total_and_gradients(config, perturbed, *primals)
+
+    def dot(gradient: Array | None, tangent: Any, is_of_token: bool) -> Array | float:
+        if gradient is None:
+            return 0.0
+        if is_of_token and mask is not None:
+            tangent = fill_masked(tangent, mask[..., None] if tangent.ndim > mask.ndim else mask)
+        return jnp.sum(gradient * tangent.astype(total.dtype))
+
+    dots = [
+        jax.tree.map(partial(dot, is_of_token=of_token), g, t, is_leaf=lambda a: a is None)
+        for g, t, of_token in zip(gradients, tangents, (True, False), strict=True)
+    ]
+    d_total = psum_classes(jnp.asarray(sum(jax.tree.leaves(dots)), total.dtype), config.class_axis_name)
+    return (total, aux), (d_total, jax.tree.map(zero_from_primal, aux))
 
 
 _total.defjvp(_total_jvp, symbolic_zeros=True)
@@ -138,98 +166,106 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 @partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
 def _total_and_gradients(
-    plan: LoopConfig, moving: tuple[str, ...], rows: Named, shared: Named
-) -> tuple[Array, LinearAux | None, Named]:
-    """The sum of the losses, and its gradients along what moves: on every device its own share of them."""
-    dtype, axes = compute_dtype(_operand(rows, shared)), varying_axes((rows, shared))
-    shards = 1 if plan.class_axis_name is None else lax.axis_size(plan.class_axis_name)
-    rows, shared = (
-        {n: pvary_tree(a, axes) if n in moving else a for n, a in named.items()} for named in (rows, shared)
-    )
+    config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
+) -> tuple[Array, LinearAux | None, tuple[Tokens, Layer]]:
+    """The sum of the losses, and its gradients along the perturbed arrays: each device has its own share of them."""
+    dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
+    shards = 1 if config.class_axis_name is None else lax.axis_size(config.class_axis_name)
+    wanted = jax.tree.unflatten(jax.tree.structure((chunks, layer)), perturbed)
+    chunks, layer = jax.tree.map(lambda w, a: pvary_tree(a, axes) if w else a, wanted, (chunks, layer))
+    of_tokens, of_layer = wanted
+    of_others = dataclasses.replace(of_tokens, hidden=False), dataclasses.replace(of_layer, kernel=False)
 
-    def step(sums: Named, rows: Named) -> tuple[Named, Any]:
-        given = rows | shared
-
-        def share(raw: Array, parts: Named) -> tuple[Array, LinearAux | None]:
-            values, aux = _of_chunk(plan, raw, given | parts)
+    def step(sums: Layer, tokens: Tokens) -> tuple[Layer, Any]:
+        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, LinearAux | None]:
+            given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, layer))
+            values, aux = _chunk_losses(config, raw, *given)
             return pvary_tree(jnp.sum(values), axes) / shards, aux
 
-        parts = {n: given[n] for n in moving if n not in ("hidden", "kernel")}
-        value, pull, aux = jax.vjp(share, _raw(plan, rows, shared), parts, has_aux=True)
-        d_raw, gradients = pull(pvary_tree(jnp.ones((), dtype), axes))
-        d_raw = d_raw.astype(_operand(rows, shared))
-        sums = {n: sums[n] + gradients[n] if n in gradients else sums[n] for n in sums}
-        if "hidden" in moving:
-            side = plan.kernel_layout.index("v")
-            gradients["hidden"] = fill_masked(_dot(d_raw, shared["kernel"].astype(d_raw.dtype), 1, side), _column(rows))
-        if "kernel" in moving:
-            d_hidden = _hidden(rows, d_raw.dtype)
-            sums["kernel"] = add_kernel_gradient(sums["kernel"], d_raw, d_hidden, plan.kernel_layout.index("v"))
-        return sums, (value, aux, {n: g for n, g in gradients.items() if n in rows})
+        parts = _only(of_others, (tokens, layer))
+        value, pull, aux = jax.vjp(share, _raw(config, tokens, layer), parts, has_aux=True)
+        d_raw, (d_tokens, d_layer) = pull(pvary_tree(jnp.ones((), dtype), axes))
+        d_raw = d_raw.astype(_operand(tokens, layer))
+        d_kernel = None
+        if of_layer.kernel:
+            d_kernel = add_kernel_gradient(
+                sums.kernel, d_raw, _hidden(tokens, d_raw.dtype), config.kernel_layout.index("v")
+            )
+        if of_tokens.hidden:
+            d_hidden = _dot(d_raw, layer.kernel.astype(d_raw.dtype), 1, config.kernel_layout.index("v"))
+            d_tokens = dataclasses.replace(d_tokens, hidden=fill_masked(d_hidden, _column(tokens)))
+        others = dataclasses.replace(sums, kernel=None)
+        sums = dataclasses.replace(jax.tree.map(jnp.add, others, d_layer), kernel=d_kernel)
+        return sums, (value, aux, d_tokens)
 
-    zeros = {n: pvary_tree(jnp.zeros(shared[n].shape, dtype), axes) for n in moving if n in shared}
-    sums, (values, aux, of_rows) = lax.scan(step, zeros, _split_chunks(plan, rows, shared))
-    return (
-        psum_classes(jnp.sum(values), plan.class_axis_name),
-        _merge_chunks(aux, rows),
-        sums | _merge_chunks(of_rows, rows),
-    )
+    zeros = jax.tree.map(lambda a: pvary_tree(jnp.zeros(a.shape, dtype), axes), _only(of_layer, layer))
+    sums, (values, aux, d_chunks) = lax.scan(step, zeros, chunks)
+    return psum_classes(jnp.sum(values), config.class_axis_name), aux, (d_chunks, sums)
 
 
-def _each(plan: LoopConfig, rows: Named, shared: Named) -> tuple[PerExample, LinearAux | None]:
-    """The loss of each token. Only who calls knows the cotangents, so the logits are computed again for a gradient."""
-    operand, axes = _operand(rows, shared), varying_axes((rows, shared))
+def _only(wanted: Any, tree: Any) -> Any:
+    """The tree with None for the leaves that are not wanted."""
+    return jax.tree.map(lambda w, a: a if w else None, wanted, tree)
+
+
+def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample, LinearAux | None]:
+    """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
+    operand, axes = _operand(chunks, layer), varying_axes((chunks, layer))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
-    kernel = shared["kernel"].astype(compute_dtype(operand))
-    own = pvary_tree({n: a for n, a in shared.items() if n in ("bias", "class_weights")} | {"kernel": kernel}, axes)
-    rows, shared = rows | {"hidden": pvary_tree(rows["hidden"], axes)}, shared | own
+    kernel, bias, class_weights = pvary_tree(
+        (layer.kernel.astype(compute_dtype(operand)), layer.bias, layer.class_weights), axes
+    )
+    layer = dataclasses.replace(layer, kernel=kernel, bias=bias, class_weights=class_weights)
+    chunks = dataclasses.replace(chunks, hidden=pvary_tree(chunks.hidden, axes))
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def step(_: None, rows: Named) -> tuple[None, Any]:
-        short = rows | {"hidden": rows["hidden"].astype(operand)}
-        raw = _raw(plan, short, shared | {"kernel": shared["kernel"].astype(operand)})
-        return None, _of_chunk(plan, raw, rows | shared)
+    def step(_: None, tokens: Tokens) -> tuple[None, Any]:
+        narrow = dataclasses.replace(tokens, hidden=tokens.hidden.astype(operand))
+        raw = _raw(config, narrow, dataclasses.replace(layer, kernel=layer.kernel.astype(operand)))
+        return None, _chunk_losses(config, raw, tokens, layer)
 
-    _, (values, aux) = lax.scan(step, None, _split_chunks(plan, rows, shared))
-    joined: tuple[PerExample, LinearAux | None] = _merge_chunks((values, aux), rows)
-    return joined
+    losses: tuple[PerExample, LinearAux | None] = lax.scan(step, None, chunks)[1]
+    return losses
 
 
-def _of_chunk(plan: LoopConfig, raw: Array, given: Named) -> tuple[PerExample, LinearAux | None]:
-    """The weighted losses of some tokens from the product of their hidden states and the kernel."""
-    mask = given.get("mask")
+def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[PerExample, LinearAux | None]:
+    """The weighted losses of some tokens from ``raw``, the product of their hidden states and the kernel."""
     x = SoftmaxInputs(
-        logits=_logits(raw, given),
+        logits=_logits(raw, layer),
         axis=1,
-        labels=Ids(given["ids"], given.get("valid")),
-        mask=mask,
-        class_weights=given.get("class_weights"),
-        sample_weights=given.get("sample_weights"),
-        class_axis_name=plan.class_axis_name,
+        labels=tokens.labels,
+        mask=tokens.mask,
+        class_weights=layer.class_weights,
+        sample_weights=tokens.sample_weights,
+        class_axis_name=config.class_axis_name,
+        hyperparameters=layer.hyperparameters,
     )
-    values, _ = apply_weights(*plan.loss(x, given), x.sample_weights, mask)
-    if not plan.has_aux:
+    values, _ = apply_weights(*config.formula(x), x.sample_weights, x.mask)
+    if not config.has_aux:
         return values, None
-    aux = describe_logits(lax.stop_gradient(x.logits), plan.class_axis_name)
-    return values, LinearAux(*(fill_masked(a, mask) for a in aux))
+    aux = describe_logits(lax.stop_gradient(x.logits), config.class_axis_name)
+    return values, LinearAux(*(fill_masked(a, x.mask) for a in aux))
 
 
-def _logits(raw: Array, given: Named) -> Array:
+def _logits(raw: Array, layer: Layer) -> Array:
     """``cap tanh(scale (h W + b) / cap)``; a class whose bias is ``-inf`` keeps it under any scale and cap."""
-    bias = broadcast_per_class(given["bias"], raw.ndim, 1) if "bias" in given else jnp.zeros((), raw.dtype)
-    if "logit_scale" not in given and "logit_softcap" not in given:
+    scale, cap = layer.logit_scale, layer.logit_softcap
+    bias = jnp.zeros((), raw.dtype) if layer.bias is None else broadcast_per_class(layer.bias, raw.ndim, 1)
+    if scale is None and cap is None:
         return raw + bias
     closed = jnp.isneginf(bias)
-    x = given.get("logit_scale", 1) * (raw + jnp.where(closed, 0, bias))
-    if "logit_softcap" in given:
-        x = given["logit_softcap"] * jnp.tanh(x / given["logit_softcap"])
+    x = raw + jnp.where(closed, 0, bias)
+    if scale is not None:
+        x = scale * x
+    if cap is not None:
+        x = cap * jnp.tanh(x / cap)
     return jnp.where(closed, -jnp.inf, x)
 
 
-def _raw(plan: LoopConfig, rows: Named, shared: Named) -> Array:
+def _raw(config: LoopConfig, tokens: Tokens, layer: Layer) -> Array:
     """``h W``, accumulated in the computing dtype."""
-    dtype = _operand(rows, shared)
-    return _project(plan.kernel_layout, _hidden(rows, dtype), shared["kernel"].astype(dtype))
+    dtype = _operand(tokens, layer)
+    return _project(config.kernel_layout, _hidden(tokens, dtype), layer.kernel.astype(dtype))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -240,12 +276,12 @@ def _project(kernel_layout: str, hidden: Array, kernel: Array) -> Array:
 def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
     """Tangents, and so cotangents, in the dtype of the operands: two products of mixed dtypes would be slow."""
     (hidden, kernel), (t_hidden, t_kernel), d = primals, tangents, kernel_layout.index("d")
-    raw, slope = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
-    if not _is_still(t_hidden):
-        slope += _dot(t_hidden, kernel, 1, d, hidden.dtype)
-    if not _is_still(t_kernel):
-        slope += _dot(hidden, t_kernel, 1, d, hidden.dtype)
-    return raw, slope.astype(raw.dtype)
+    raw, d_raw = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
+    if not _is_zero(t_hidden):
+        d_raw += _dot(t_hidden, kernel, 1, d, hidden.dtype)
+    if not _is_zero(t_kernel):
+        d_raw += _dot(hidden, t_kernel, 1, d, hidden.dtype)
+    return raw, d_raw.astype(raw.dtype)
 
 
 _project.defjvp(_project_jvp, symbolic_zeros=True)
@@ -256,44 +292,47 @@ def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> 
     return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
 
 
-def _operand(rows: Named, shared: Named) -> np.dtype[Any]:
-    """The dtype in which hidden states and kernel are multiplied: where theirs differ, the wider one."""
-    return wider(rows["hidden"], shared["kernel"])
+def _operand(tokens: Tokens, layer: Layer) -> np.dtype[Any]:
+    """The dtype in which hidden states and kernel are multiplied: the wider of theirs."""
+    return wider(tokens.hidden, layer.kernel)
 
 
-def _hidden(rows: Named, dtype: DTypeLike) -> Array:
-    """Hidden states, 0 where masked: neither a logit nor the gradient of the kernel meets what is there."""
-    hidden: Array = fill_masked(rows["hidden"], _column(rows)).astype(dtype)
+def _hidden(tokens: Tokens, dtype: DTypeLike) -> Array:
+    """Hidden states, 0 where masked, so that neither a logit nor the gradient of the kernel reads them."""
+    hidden: Array = fill_masked(tokens.hidden, _column(tokens)).astype(dtype)
     return hidden
 
 
-def _column(rows: Named) -> Array | None:
-    return rows["mask"][:, None] if "mask" in rows else None
+def _column(tokens: Tokens) -> Array | None:
+    return None if tokens.mask is None else tokens.mask[..., None]
 
 
-def _is_still(tangent: Any) -> bool:
+def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0
 
 
-def _split_chunks(plan: LoopConfig, rows: Named, shared: Named) -> Named:
-    """The rows ``[tokens, ...]`` as ``[chunks, tokens in each, ...]``, of sizes as even as can be, the last masked."""
-    tokens, classes = rows["hidden"].shape[0], shared["kernel"].shape[plan.kernel_layout.index("v")]
-    size = plan.chunk_size or default_chunk_size(tokens, classes)
-    chunks = -(-tokens // size)
-    if isinstance(tokens, int):
-        size = max(1, -(-tokens // max(1, chunks)))
-    padding = chunks * size - tokens
+def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
+    """Rows ``[tokens, ...]`` as ``[chunks, chunk, ...]``, of sizes as even as possible; padding is masked."""
+    count, classes = tokens.hidden.shape[0], layer.kernel.shape[config.kernel_layout.index("v")]
+    size = config.chunk_size or default_chunk_size(count, classes)
+    chunks = -(-count // size)
+    if isinstance(count, int):
+        size = max(1, -(-count // max(1, chunks)))
+    padding = chunks * size - count
     if not isinstance(padding, int) or padding:
-        rows = {"mask": jnp.ones(tokens, bool)} | rows
-        rows = {n: _padded(a, padding, n == "valid") for n, a in rows.items()}
-    return {n: a.reshape(chunks, size, *a.shape[1:]) for n, a in rows.items()}
+        mask = jnp.ones(count, bool) if tokens.mask is None else tokens.mask
+        tokens = jax.tree.map(partial(_padded, padding), dataclasses.replace(tokens, mask=mask))
+        if tokens.labels.valid is not None:
+            labels = dataclasses.replace(tokens.labels, valid=tokens.labels.valid | ~tokens.mask)
+            tokens = dataclasses.replace(tokens, labels=labels)
+    split: Tokens = jax.tree.map(lambda a: a.reshape(chunks, size, *a.shape[1:]), tokens)
+    return split
 
 
-def _padded(a: Array, padding: Size, value: bool) -> Array:
-    return jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1), constant_values=value)
+def _padded(padding: Size, a: Array) -> Array:
+    return jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1))
 
 
-def _merge_chunks(chunks: Any, rows: Named) -> Any:
-    """Undoes the cut."""
-    tokens = rows["hidden"].shape[0]
-    return jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:tokens], chunks)
+def _merge_chunks(a: Array, shape: tuple[Size, ...]) -> Array:
+    """Numbers ``[chunks, chunk]`` in the shape of the tokens."""
+    return a.reshape(a.shape[0] * a.shape[1])[: math.prod(shape)].reshape(shape)

@@ -15,22 +15,34 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._inputs import (
-    Ranges,
     array,
     check_choice,
-    check_hyperparameters,
     check_integer,
     check_mask,
+    check_reduction,
     floating,
+    open_hyperparameters,
     per_class,
     per_example,
     shards,
 )
-from jaxce._numerics import compute_dtype, is_off, wider
-from jaxce._types import AnyArray, AxisName, Hyperparameter, LinearInputs, LinearSharding, Reduction, Shape, Size
+from jaxce._numerics import compute_dtype, wider
+from jaxce._types import (
+    AnyArray,
+    AxisName,
+    Bounded,
+    Hyperparameter,
+    Layer,
+    LinearInputs,
+    LinearSharding,
+    Reduction,
+    Shape,
+    Size,
+    Tokens,
+)
 from jaxce._value_checks import as_jax_array, check_ids, without_ignored
 
 Specs = tuple[PartitionSpec, PartitionSpec]
@@ -53,55 +65,50 @@ def open_linear(
     class_axis_name: AxisName | None,
     in_specs: Specs | None,
     reduction: Reduction,
-    ranges: Ranges,
+    **hyperparameters: Bounded,
 ) -> LinearInputs:
-    """Opens a loss over the classes of a linear layer; the hyperparameters that are on become arrays."""
-    check_hyperparameters(ranges, reduction)
-    positive = {"logit_scale": logit_scale, "logit_softcap": logit_softcap}
-    _check_positive(positive)
+    """Opens a loss over the classes of a linear layer."""
+    check_reduction(reduction)
     check_choice("kernel_layout", kernel_layout, ("dv", "vd"))
     _check_chunk_size(chunk_size)
     h, w = floating("hidden", hidden), floating("kernel", kernel)
     classes = _classes(h.shape, w.shape, kernel_layout)
     dtype = compute_dtype(wider(h, w))
-    tokens = h.shape[:-1]
-    y = _label_ids(labels, tokens, h.shape)
-    keep = without_ignored(y, ignore_index, check_mask(where, tokens))
+    examples = h.shape[:-1]
+    y = _label_ids(labels, examples, h.shape)
+    keep = without_ignored(y, ignore_index, check_mask(where, examples))
     mask = None if keep is None else as_jax_array(keep)
-    ids = check_ids(y, classes * shards(class_axis_name), keep)
-    numbers = {name: value for name, (value, *_) in ranges.items() if not is_off(value)} | positive
-    rows = {
-        "hidden": h,
-        "ids": ids.ids,
-        "valid": ids.valid,
-        "mask": mask,
-        "sample_weights": per_example("sample_weights", sample_weights, tokens, mask, dtype),
-    }
-    shared = {
-        "kernel": w,
-        "bias": per_class("bias", bias, classes, dtype),
-        "class_weights": per_class("class_weights", class_weights, classes, dtype),
-        **{name: None if value is None else jnp.asarray(value, dtype) for name, value in numbers.items()},
-    }
-    others = [a for a in (*rows.values(), *shared.values()) if a is not None]
+    tokens = Tokens(
+        hidden=h,
+        labels=check_ids(y, classes * shards(class_axis_name), keep),
+        mask=mask,
+        sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
+    )
+    layer = Layer(
+        kernel=w,
+        bias=per_class("bias", bias, classes, dtype),
+        class_weights=per_class("class_weights", class_weights, classes, dtype),
+        logit_scale=_positive("logit_scale", logit_scale, dtype),
+        logit_softcap=_positive("logit_softcap", logit_softcap, dtype),
+        hyperparameters=open_hyperparameters(dtype, **hyperparameters),
+    )
     return LinearInputs(
-        rows={name: a for name, a in rows.items() if a is not None},
-        shared={name: a for name, a in shared.items() if a is not None},
-        kernel_layout=kernel_layout,
-        chunk_size=None if chunk_size is None else operator.index(chunk_size),
-        class_axis_name=class_axis_name,
-        placement=place(h, w, kernel_layout, in_specs, others),
+        tokens,
+        layer,
+        kernel_layout,
+        None if chunk_size is None else operator.index(chunk_size),
+        class_axis_name,
+        linear_sharding(h, w, kernel_layout, in_specs, jax.tree.leaves((tokens, layer))),
     )
 
 
-def _check_positive(values: dict[str, Hyperparameter | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            continue
-        is_known = isinstance(value, int | float | np.generic | np.ndarray) and np.ndim(value) == 0
-        if is_known and not 0 < float(value) < math.inf:
-            raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
-        check_hyperparameters({name: (value, 0, math.inf)}, "none")
+def _positive(name: str, value: Hyperparameter | None, dtype: DTypeLike) -> AnyArray | None:
+    """A finite number above 0, or None."""
+    is_known = isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0
+    if is_known and not 0 < np.asarray(value) < math.inf:
+        raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
+    opened: AnyArray | None = open_hyperparameters(dtype, **{name: (value, 0, math.inf, None)})[name]
+    return opened
 
 
 def _check_chunk_size(chunk_size: int | None) -> None:
@@ -148,10 +155,10 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
     return y
 
 
-def place(
+def linear_sharding(
     hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
 ) -> LinearSharding | None:
-    """The placement on the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
+    """The sharding over the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
         _check_specs(in_specs, () if mesh is None else mesh.axis_names, (hidden.ndim, kernel.ndim))

@@ -77,23 +77,24 @@ def multiclass_hinge_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"margin": (margin, 0, math.inf), "p": (p, 1, math.inf)},
+        margin=(margin, 0, math.inf),
+        p=(p, 1, math.inf),
         reduction=reduction,
         only_ids=True,
     )
     formula = _weston_watkins if variant == "weston-watkins" else _crammer_singer
-    return run_loss(formula, x, reduction, margin=margin, p=p)
+    return run_loss(formula, x, reduction)
 
 
-def _weston_watkins(x: SoftmaxInputs, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[PerExample, Array]:
+def _weston_watkins(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     z, lead, mine = _opened_lead(x)
-    return _where_told(x, z, lead, hinge(lead, mine, jnp.asarray(margin, z.dtype), p, x.axis))
+    return _where_told(x, z, lead, hinge(lead, mine, x["margin"], x["p"], x.axis))
 
 
-def _crammer_singer(x: SoftmaxInputs, margin: Hyperparameter = 0.0, p: Hyperparameter = 1) -> tuple[PerExample, Array]:
+def _crammer_singer(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     z, lead, mine = _opened_lead(x)
     best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
-    return _where_told(x, z, lead, safe_power(_positive(jnp.asarray(margin, z.dtype) + best), p))
+    return _where_told(x, z, lead, safe_power(_positive(x["margin"] + best), x["p"]))
 
 
 def _opened_lead(x: SoftmaxInputs) -> tuple[Array, Array, Array]:

@@ -32,7 +32,7 @@ def keep_finite(x: Array) -> Array:
     return jnp.clip(x, bounds.min, bounds.max)
 
 
-def is_off(value: Hyperparameter) -> bool:
+def is_off(value: Hyperparameter | None) -> bool:
     """Whether a hyperparameter is the Python number 0, so that its terms need not be traced."""
     return isinstance(value, int | float) and bool(value == 0)
 

@@ -8,7 +8,6 @@ from jax.typing import ArrayLike
 
 from jaxce._class_axis import broadcast_mask
 from jaxce._inputs import (
-    Ranges,
     answer_array,
     array,
     check_choice,
@@ -18,7 +17,7 @@ from jaxce._inputs import (
     refuse_ignore_index,
 )
 from jaxce._numerics import fill_masked
-from jaxce._types import Probs, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
+from jaxce._types import Bounded, Probs, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
 from jaxce._value_checks import raise_or_nan
 
 
@@ -35,7 +34,7 @@ def open_regions(
     where: ArrayLike | None,
     ignore_index: int | None,
     reduction: Reduction,
-    ranges: Ranges | None = None,
+    **hyperparameters: Bounded,
 ) -> RegionInputs:
     """Opens a loss over regions; labels are ids or probabilities where classes exclude each other, else answers."""
     check_choice("activation", activation, ("softmax", "sigmoid", "none"))
@@ -53,7 +52,7 @@ def open_regions(
         "sample_weights": sample_weights,
         "where": where,
         "reduction": reduction,
-        "ranges": ranges,
+        **hyperparameters,
     }
     pixels: SoftmaxInputs | SigmoidInputs
     if axis is None or activation == "sigmoid":

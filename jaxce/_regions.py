@@ -77,10 +77,14 @@ def dice_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"smooth": (smooth, 0, math.inf)},
+        smooth=(smooth, 0, math.inf),
         reduction=reduction,
     )
-    return run_loss(_tversky_loss, x, reduction, alpha=0.5, beta=0.5, gamma=1.0, smooth=smooth / 2)
+    return run_loss(_dice_loss, x, reduction)
+
+
+def _dice_loss(x: RegionInputs) -> tuple[Array, Array]:
+    return _one_minus_overlap(x, 0.5, 0.5, x["smooth"] / 2)
 
 
 def tversky_loss(
@@ -153,29 +157,17 @@ def tversky_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={
-            "alpha": (alpha, 0, math.inf),
-            "beta": (beta, 0, math.inf),
-            "gamma": (gamma, 0, math.inf),
-            "smooth": (smooth, 0, math.inf),
-        },
+        alpha=(alpha, 0, math.inf),
+        beta=(beta, 0, math.inf),
+        gamma=(gamma, 0, math.inf),
+        smooth=(smooth, 0, math.inf),
         reduction=reduction,
     )
-    return run_loss(_tversky_loss, x, reduction, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
+    return run_loss(_tversky_loss, x, reduction)
 
 
-def _tversky_loss(
-    x: RegionInputs,
-    alpha: Hyperparameter = 0.0,
-    beta: Hyperparameter = 0.0,
-    gamma: Hyperparameter = 0.0,
-    smooth: Hyperparameter = 0.0,
-) -> tuple[Array, Array]:
-    p, y, n = region_probs(x)
-    alpha, beta, smooth = (jnp.asarray(h, p.dtype) for h in (alpha, beta, smooth))
-    true_pos, false_pos, false_neg = (over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
-    missed = alpha * false_pos + beta * false_neg
-    return over_classes(x, safe_power(safe_divide(missed, true_pos + missed + smooth, 0), gamma), y, n)
+def _tversky_loss(x: RegionInputs) -> tuple[Array, Array]:
+    return _one_minus_overlap(x, x["alpha"], x["beta"], x["smooth"], x["gamma"])
 
 
 def jaccard_loss(
@@ -240,7 +232,21 @@ def jaccard_loss(
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        ranges={"smooth": (smooth, 0, math.inf)},
+        smooth=(smooth, 0, math.inf),
         reduction=reduction,
     )
-    return run_loss(_tversky_loss, x, reduction, alpha=1.0, beta=1.0, gamma=1.0, smooth=smooth)
+    return run_loss(_jaccard_loss, x, reduction)
+
+
+def _jaccard_loss(x: RegionInputs) -> tuple[Array, Array]:
+    return _one_minus_overlap(x, 1.0, 1.0, x["smooth"])
+
+
+def _one_minus_overlap(
+    x: RegionInputs, alpha: Hyperparameter, beta: Hyperparameter, smooth: Hyperparameter, gamma: Hyperparameter = 1.0
+) -> tuple[Array, Array]:
+    """``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma`` of each class, mean of classes."""
+    p, y, n = region_probs(x)
+    true_pos, false_pos, false_neg = (over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
+    missed = alpha * false_pos + beta * false_neg
+    return over_classes(x, safe_power(safe_divide(missed, true_pos + missed + smooth, 0), gamma), y, n)

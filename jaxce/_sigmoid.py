@@ -73,14 +73,14 @@ def sigmoid_binary_cross_entropy(
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
-        ranges={"label_smoothing": (label_smoothing, 0, 1)},
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_sigmoid_binary_cross_entropy, x, reduction, label_smoothing=label_smoothing)
+    return run_loss(_sigmoid_binary_cross_entropy, x, reduction)
 
 
-def _sigmoid_binary_cross_entropy(x: SigmoidInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Array, float]:
-    y = _smoothed(x.labels, label_smoothing)
+def _sigmoid_binary_cross_entropy(x: SigmoidInputs) -> tuple[Array, float]:
+    y = _smoothed_labels(x)
     pos_weight = None if x.pos_weight is None else broadcast_per_class(x.pos_weight, y.ndim, x.axis)
     return in_classes(x, binary_cross_entropy_from_logits(x.logits, y, pos_weight))
 
@@ -138,31 +138,21 @@ def sigmoid_focal_loss(
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
-        ranges={
-            "alpha": (0.5 if alpha is None else alpha, 0, 1),
-            "gamma": (gamma, 0, math.inf),
-            "label_smoothing": (label_smoothing, 0, 1),
-        },
+        alpha=(alpha, 0, 1, None),
+        gamma=(gamma, 0, math.inf),
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
         bounded=True,
     )
-    yes, no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-    return run_loss(_sigmoid_focal_loss, x, reduction, yes=yes, no=no, gamma=gamma, label_smoothing=label_smoothing)
+    return run_loss(_sigmoid_focal_loss, x, reduction)
 
 
-def _sigmoid_focal_loss(
-    x: SigmoidInputs,
-    yes: Hyperparameter = 0.0,
-    no: Hyperparameter = 0.0,
-    gamma: Hyperparameter = 0.0,
-    label_smoothing: Hyperparameter = 0.0,
-) -> tuple[Array, float]:
-    z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
-    mistaken = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
-    alpha = y * jnp.asarray(yes, y.dtype) + (1 - y) * jnp.asarray(no, y.dtype)
-    return in_classes(
-        x, alpha * safe_multiply(safe_power(mistaken, gamma), binary_cross_entropy_from_logits(z, y, None))
-    )
+def _sigmoid_focal_loss(x: SigmoidInputs) -> tuple[Array, float]:
+    z, y, alpha = x.logits.astype(x.labels.dtype), _smoothed_labels(x), x["alpha"]
+    one_minus_p_t = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
+    alpha_t = jnp.ones((), y.dtype) if alpha is None else y * alpha + (1 - y) * (1 - alpha)
+    focal = safe_power(one_minus_p_t, x["gamma"])
+    return in_classes(x, alpha_t * safe_multiply(focal, binary_cross_entropy_from_logits(z, y, None)))
 
 
 def asymmetric_loss(
@@ -220,40 +210,29 @@ def asymmetric_loss(
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
-        ranges={
-            "gamma_pos": (gamma_pos, 0, math.inf),
-            "gamma_neg": (gamma_neg, 0, math.inf),
-            "clip": (clip, 0, 1),
-            "label_smoothing": (label_smoothing, 0, 1),
-        },
+        gamma_pos=(gamma_pos, 0, math.inf),
+        gamma_neg=(gamma_neg, 0, math.inf),
+        clip=(clip, 0, 1),
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
         bounded=True,
     )
-    given = {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg, "clip": clip}
-    return run_loss(_asymmetric_loss, x, reduction, **given, label_smoothing=label_smoothing)
+    return run_loss(_asymmetric_loss, x, reduction)
 
 
-def _asymmetric_loss(
-    x: SigmoidInputs,
-    gamma_pos: Hyperparameter = 0.0,
-    gamma_neg: Hyperparameter = 0.0,
-    clip: Hyperparameter = 0.0,
-    label_smoothing: Hyperparameter = 0.0,
-) -> tuple[Array, float]:
-    z, y = x.logits.astype(x.labels.dtype), _smoothed(x.labels, label_smoothing)
-    of_yes, of_no = jax.nn.softplus(-z), jax.nn.softplus(z)
-    if not is_off(clip):  # 1 - m = min(1 - p + clip, 1), in logarithms so that the tail of 1 - p is kept
-        of_no = -jnp.minimum(jnp.logaddexp(-of_no, jnp.log(jnp.asarray(clip, y.dtype))), 0)
-    return in_classes(
-        x,
-        safe_multiply(y, focal_modulation(of_yes, gamma_pos))
-        + safe_multiply(1 - y, focal_modulation(of_no, gamma_neg)),
-    )
+def _asymmetric_loss(x: SigmoidInputs) -> tuple[Array, float]:
+    z, y = x.logits.astype(x.labels.dtype), _smoothed_labels(x)
+    positive, negative = jax.nn.softplus(-z), jax.nn.softplus(z)
+    if not is_off(x["clip"]):  # 1 - m = min(1 - p + clip, 1), in logarithms so that the tail of 1 - p is kept
+        negative = -jnp.minimum(jnp.logaddexp(-negative, jnp.log(x["clip"])), 0)
+    positive, negative = focal_modulation(positive, x["gamma_pos"]), focal_modulation(negative, x["gamma_neg"])
+    return in_classes(x, safe_multiply(y, positive) + safe_multiply(1 - y, negative))
 
 
-def _smoothed(y: Array, label_smoothing: Hyperparameter) -> Array:
-    eps = jnp.asarray(label_smoothing, y.dtype)
-    return y if is_off(label_smoothing) else y * (1 - eps) + eps / 2
+def _smoothed_labels(x: SigmoidInputs) -> Array:
+    """``(1 - eps) y + eps / 2``."""
+    eps = x["label_smoothing"]
+    return x.labels if is_off(eps) else x.labels * (1 - eps) + eps / 2
 
 
 def binary_cross_entropy(

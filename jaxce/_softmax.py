@@ -3,7 +3,6 @@
 import math
 from typing import Literal
 
-import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
@@ -14,7 +13,7 @@ from jaxce._linear import linear_losses
 from jaxce._linear_inputs import open_linear
 from jaxce._numerics import is_off, safe_multiply
 from jaxce._targets import target
-from jaxce._types import AxisName, Hyperparameter, Named, PerExample, Reduced, Reduction, SoftmaxInputs
+from jaxce._types import AxisName, Hyperparameter, PerExample, Reduced, Reduction, SoftmaxInputs
 from jaxce.reductions import apply_reduction, needs_only_sums, run_loss
 
 
@@ -78,19 +77,18 @@ def cross_entropy(
         where=where,
         ignore_index=ignore_index,
         class_axis_name=class_axis_name,
-        ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
+        label_smoothing=(label_smoothing, 0, 1),
+        z_loss=(z_loss, 0, math.inf),
         reduction=reduction,
     )
-    return run_loss(_cross_entropy, x, reduction, label_smoothing=label_smoothing, z_loss=z_loss)
+    return run_loss(_cross_entropy, x, reduction)
 
 
-def _cross_entropy(
-    x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0, z_loss: Hyperparameter = 0.0
-) -> tuple[PerExample, Array]:
-    q, weight = target(x, label_smoothing)
+def _cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    q, weight = target(x, x["label_smoothing"])
     loss, log_z = cross_entropy_from_logits(x, q)
-    if not is_off(z_loss):
-        loss += safe_multiply(weight * jnp.asarray(z_loss, loss.dtype), log_z**2)
+    if not is_off(x["z_loss"]):
+        loss += safe_multiply(weight * x["z_loss"], log_z**2)
     return loss, weight
 
 
@@ -172,16 +170,13 @@ def linear_cross_entropy(
         chunk_size=chunk_size,
         class_axis_name=class_axis_name,
         in_specs=in_specs,
-        ranges={"label_smoothing": (label_smoothing, 0, 1), "z_loss": (z_loss, 0, math.inf)},
+        label_smoothing=(label_smoothing, 0, 1),
+        z_loss=(z_loss, 0, math.inf),
         reduction=reduction,
     )
-    losses, weights, aux = linear_losses(x, _cross_entropy_of, needs_only_sums(reduction), has_aux)
+    losses, weights, aux = linear_losses(x, _cross_entropy, needs_only_sums(reduction), has_aux)
     loss = apply_reduction(losses, weights, reduction)
     return (loss, aux) if has_aux else loss
-
-
-def _cross_entropy_of(x: SoftmaxInputs, given: Named) -> tuple[PerExample, Array]:
-    return _cross_entropy(x, given.get("label_smoothing", 0.0), given.get("z_loss", 0.0))
 
 
 def nll_loss(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 import jax
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 PerExample: TypeAlias = Float[Array, "*examples"]
 """One number per example: the shape of the logits without the class axis."""
@@ -19,19 +19,41 @@ Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
 Reduced: TypeAlias = Any
 """What a reduction returns: an array, a ``Total``, or whatever the caller's own callable gives."""
 
-Hyperparameter: TypeAlias = float | int | Array
-AxisName: TypeAlias = str | tuple[str, ...]
 AnyArray: TypeAlias = Array | np.ndarray
-Named: TypeAlias = dict[str, Array]
+Hyperparameter: TypeAlias = float | int | Array
+Bounded: TypeAlias = tuple[Hyperparameter, float, float] | tuple[Hyperparameter | None, float, float, None]
+"""A hyperparameter and the closed range that it must lie in; the second kind may be None instead."""
+
+AxisName: TypeAlias = str | tuple[str, ...]
+ArrayOrTangent: TypeAlias = Any
+"""An array or None; in a derivative its tangent, and in a `shard_map` its spec."""
 Size: TypeAlias = Any
 """An integer, or a symbol under `jax.export`."""
 Shape: TypeAlias = tuple[Size, ...]
 
 
 @jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """The hyperparameters of a loss by name, in the computing dtype; those ``off`` are the Python number 0.
+
+    A formula can leave out a term whose factor is off, as that is known while tracing.
+    """
+
+    on: dict[str, AnyArray | None]
+    off: frozenset[str] = dataclasses.field(metadata={"static": True})
+
+    def __getitem__(self, name: str) -> Any:
+        return 0.0 if name in self.off else self.on[name]
+
+
+NO_HYPERPARAMETERS = Hyperparameters({}, frozenset())
+
+
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The arguments of a loss behind the door: converted, checked, and the masks merged into one. A pytree.
+    """The checked and converted arguments of a loss. A pytree; ``x["gamma"]`` is the hyperparameter gamma.
 
     ``mask`` is False where an example is masked or ignored, None when there is no mask.
     """
@@ -41,6 +63,10 @@ class Inputs:
     mask: Bool[Array, "..."] | None
     class_weights: Float[Array, "..."] | None = None
     sample_weights: Float[Array, "..."] | None
+    hyperparameters: Hyperparameters = NO_HYPERPARAMETERS
+
+    def __getitem__(self, name: str) -> Any:
+        return self.hyperparameters[name]
 
 
 @jax.tree_util.register_dataclass
@@ -51,8 +77,8 @@ class Ids:
     ``valid`` is False where an unmasked id lies outside the class range, None when that is known not to happen.
     """
 
-    ids: Int[Array, "..."]
-    valid: Bool[Array, "..."] | None
+    ids: ArrayOrTangent
+    valid: ArrayOrTangent
 
 
 @jax.tree_util.register_dataclass
@@ -96,6 +122,9 @@ class RegionInputs:
     mask: ClassVar[None] = None
     sample_weights: ClassVar[None] = None
 
+    def __getitem__(self, name: str) -> Any:
+        return self.pixels[name]
+
 
 class LinearSharding(NamedTuple):
     """How the arrays of a linear layer lie on a mesh, for a `shard_map` over its free axes.
@@ -111,21 +140,39 @@ class LinearSharding(NamedTuple):
     explicit: frozenset[str]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearInputs:
-    """Hidden states with their labels and weights, one row for each token, and what all tokens share.
+class Tokens:
+    """The arguments of a linear loss with one row for each token."""
 
-    Named arrays, for derivatives are taken of those that move. ``rows`` holds ``hidden`` and ``ids``, and where given
-    ``valid``, ``mask`` and ``sample_weights``; ``shared`` holds ``kernel``, and where given ``bias``,
-    ``class_weights``, ``logit_scale``, ``logit_softcap`` and the loss's own hyperparameters.
-    """
+    hidden: ArrayOrTangent
+    labels: Ids
+    mask: ArrayOrTangent = None
+    sample_weights: ArrayOrTangent = None
 
-    rows: Named
-    shared: Named
-    kernel_layout: str
-    chunk_size: int | None
-    class_axis_name: AxisName | None
-    placement: LinearSharding | None
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layer:
+    """The arguments of a linear loss that all tokens share."""
+
+    kernel: ArrayOrTangent
+    bias: ArrayOrTangent = None
+    class_weights: ArrayOrTangent = None
+    logit_scale: ArrayOrTangent = None
+    logit_softcap: ArrayOrTangent = None
+    hyperparameters: Hyperparameters = NO_HYPERPARAMETERS
+
+
+class LinearInputs(NamedTuple):
+    """The checked and converted arguments of a linear loss."""
+
+    tokens: Tokens
+    layer: Layer
+    kernel_layout: str = "vd"
+    chunk_size: int | None = None
+    class_axis_name: AxisName | None = None
+    sharding: LinearSharding | None = None
 
 
 class LinearAux(NamedTuple):
@@ -147,10 +194,6 @@ class LinearAux(NamedTuple):
     log_z: Array
     argmax: Array
     entropy: Array
-
-
-ArrayOrTangent: TypeAlias = Any
-"""An array; inside a derivative its tangent, or the sign that there is none."""
 
 
 @jax.tree_util.register_dataclass

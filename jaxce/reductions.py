@@ -5,7 +5,7 @@ what each example counts in the divisor of a mean.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._inputs import open_values
-from jaxce._numerics import fill_masked, is_off, safe_divide, safe_multiply
+from jaxce._numerics import fill_masked, safe_divide, safe_multiply
 from jaxce._types import ArrayOrTangent, AxisName, Hyperparameter, PerExample, Reduced, Reduction
 
 Axes = int | tuple[int, ...] | None
@@ -143,23 +143,19 @@ def reduce(
     return apply_reduction(*apply_weights(x, jnp.ones((), x.dtype), sample_weights, mask), reduction)
 
 
-def run_loss(
-    formula: Callable[..., tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction, **given: Hyperparameter
-) -> Reduced:
-    """Ends a loss: ``formula(x, **given)``, values and weights of the examples, then weighted, masked and reduced.
+def run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction) -> Reduced:
+    """Ends a loss: ``formula(x)``, loss and weight of each example, then weighted, masked and reduced.
 
-    All of it is one compiled program, where outside of `jit` each operation would be called by itself. Hyperparameters
-    that are off are left to the defaults of the formula, which does without their terms.
+    Formula and reduction are one compiled program, also outside of `jit`.
     """
-    on = {name: value for name, value in given.items() if not is_off(value)}
     if _is_static(reduction):
-        return _run_loss(formula, reduction, x, on)
-    values, weights = _run_loss(formula, None, x, on)
+        return _run_loss(formula, reduction, x)
+    values, weights = _run_loss(formula, None, x)
     return apply_reduction(values, weights, reduction)
 
 
 def _is_static(reduction: Reduction) -> bool:
-    """Whether the reduction is one of ours and all of it known, so that it is part of the compiled program."""
+    """Whether the reduction is one of this module and hashable, so that it can be part of the compiled program."""
     try:
         return isinstance(reduction, str) or (type(reduction) in (Mean, Sum) and hash(reduction) is not None)
     except TypeError:
@@ -167,11 +163,9 @@ def _is_static(reduction: Reduction) -> bool:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _run_loss(
-    formula: Callable[..., tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any, given: Mapping[str, Any]
-) -> Reduced:
-    values, weight = formula(x, **given)
-    terms = apply_weights(values, jnp.asarray(weight, values.dtype), x.sample_weights, x.mask)
+def _run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any) -> Reduced:
+    loss, weight = formula(x)
+    terms = apply_weights(loss, jnp.asarray(weight, loss.dtype), x.sample_weights, x.mask)
     return terms if reduction is None else apply_reduction(*terms, reduction)
 
 

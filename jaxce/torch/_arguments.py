@@ -17,8 +17,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_choice, check_integer
-from jaxce._types import AnyArray, Hyperparameter, Shape
+from jaxce._inputs import array, check_choice, check_integer, open_hyperparameters
+from jaxce._types import AnyArray, Hyperparameter, Hyperparameters, Shape
 from jaxce._value_checks import as_jax_array
 
 Kinds: TypeAlias = tuple[Any, ...]
@@ -171,12 +171,14 @@ def broadcast_into(name: str, x: Array, shape: Shape) -> Array:
     return jnp.broadcast_to(x, shape)
 
 
-def open_smoothing(label_smoothing: Hyperparameter) -> Hyperparameter:
+def open_smoothing(label_smoothing: Hyperparameter, dtype: DTypeLike) -> Hyperparameters:
     """At most 1; below 0 there is none, as in PyTorch."""
     check_number("label_smoothing", label_smoothing, lambda eps: not eps > 1, "at most 1")
     if isinstance(label_smoothing, Array | np.ndarray):
-        return jnp.where(label_smoothing > 0, label_smoothing, 0)
-    return label_smoothing if label_smoothing > 0 else 0.0
+        label_smoothing = jnp.where(label_smoothing > 0, label_smoothing, 0)
+    elif not label_smoothing > 0:
+        label_smoothing = 0.0
+    return open_hyperparameters(dtype, label_smoothing=(label_smoothing, 0, 1))
 
 
 def check_flags(**flags: Any) -> None:

@@ -1,8 +1,8 @@
 """PyTorch's losses of classes and probabilities: its rules around the formulas of the core."""
 
+import dataclasses
 import operator
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import free_axes
-from jaxce._numerics import fill_masked, is_off
+from jaxce._numerics import compute_dtype, fill_masked
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._targets import target as coefficients
-from jaxce._types import Hyperparameter, Ids, LinearInputs, SoftmaxInputs, Target
+from jaxce._types import Hyperparameter, Layer, LinearInputs, SoftmaxInputs, Target, Tokens
 from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
@@ -34,7 +34,15 @@ from jaxce.torch._arguments import (
     require_same_shape,
     warn,
 )
-from jaxce.torch._labels import Labels, OpenedClasses, open_classes, open_linear, open_linear_labels, with_labels
+from jaxce.torch._labels import (
+    Labels,
+    OpenedClasses,
+    TorchIds,
+    open_classes,
+    open_linear,
+    open_linear_labels,
+    with_labels,
+)
 from jaxce.torch._reductions import close, close_classes
 
 
@@ -84,8 +92,8 @@ def cross_entropy(
 
 
 def _cross_entropy(opened: OpenedClasses, reduction: str, label_smoothing: Hyperparameter) -> Array:
-    given = {"label_smoothing": open_smoothing(label_smoothing)}
-    loss, weights = _terms(opened, given)
+    smoothing = open_smoothing(label_smoothing, compute_dtype(opened.logits))
+    loss, weights = _terms(dataclasses.replace(opened, hyperparameters=smoothing))
     return close_classes(opened, loss, weights, reduction)
 
 
@@ -181,7 +189,7 @@ def linear_cross_entropy(
     reduction = open_reduction(reduction)
     x, w, b, dtype = open_linear(input, linear_weight, linear_bias, options)
     y = open_linear_labels(x.shape[:-1] + w.shape[:-1], target, weight, ignore_index, dtype)
-    if isinstance(y.read, Ids) and w.ndim == 2 and not free_axes(x, w):
+    if isinstance(y.read, TorchIds) and w.ndim == 2 and not free_axes(x, w):
         return _by_chunks(x, w, b, y.read, y, reduction, label_smoothing)
     logits = jnp.tensordot(x, w, (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
@@ -189,38 +197,36 @@ def linear_cross_entropy(
 
 
 def _by_chunks(
-    x: Array, w: Array, b: Array | None, ids: Ids, y: Labels, reduction: str, label_smoothing: Hyperparameter
+    x: Array, w: Array, b: Array | None, ids: TorchIds, y: Labels, reduction: str, label_smoothing: Hyperparameter
 ) -> Array:
-    eps = open_smoothing(label_smoothing)
-    rows = {"hidden": x, "ids": ids.ids, "valid": ids.valid, "present": y.present}
-    numbers = {"label_smoothing": None if is_off(eps) else eps}
-    shared = {"kernel": w, "bias": b, "class_weights": y.class_weights} | numbers
-    opened = LinearInputs(
-        rows={name: a for name, a in rows.items() if a is not None},
-        shared={name: jnp.asarray(a, x.dtype) for name, a in shared.items() if a is not None},
-        kernel_layout="vd",
-        chunk_size=None,
-        class_axis_name=None,
-        placement=None,
+    class_weights = None if y.class_weights is None else y.class_weights.astype(x.dtype)
+    tokens = Tokens(hidden=x, labels=ids)
+    layer = Layer(
+        kernel=w, bias=b, class_weights=class_weights, hyperparameters=open_smoothing(label_smoothing, x.dtype)
     )
-    values, *_ = linear_losses(opened, _terms, only_sums=reduction != "none", has_aux=False)
+    opened = LinearInputs(tokens, layer)
+    values, *_ = linear_losses(opened, _present_terms, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
-    w_y = one if y.class_weights is None else take_per_class(opened.shared["class_weights"], ids.ids)
-    weights = fill_masked(w_y, y.present)
+    w_y = one if class_weights is None else take_per_class(class_weights, ids.ids)
+    weights = fill_masked(w_y, ids.present)
     if reduction == "mean":  # of nothing but ignored labels it is NaN, with gradient 0
-        nothing = jnp.sum(fill_masked(one, y.present)) == 0
+        nothing = jnp.sum(fill_masked(one, ids.present)) == 0
         values, weights = jnp.where(nothing, jnp.nan, values), jnp.where(nothing, 1, jnp.sum(weights))
     return close(values, reduction, y.dtype, weights)
 
 
-def _terms(x: SoftmaxInputs, given: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Loss and weight of each example, 0 where the label is ignored."""
-    q, weights = coefficients(x, given.get("label_smoothing", 0.0))
+def _present_terms(x: SoftmaxInputs) -> tuple[Array, Array]:
+    """Loss and weight of each example, the loss 0 where the label is ignored."""
+    loss, weights = _terms(x)
+    return fill_masked(loss, cast(TorchIds, x.labels).present), weights
+
+
+def _terms(x: SoftmaxInputs) -> tuple[Array, Array]:
+    """Loss and weight of each example."""
+    q, weights = coefficients(x, x["label_smoothing"])
     loss, log_z = cross_entropy_from_logits(x, q)
     loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch subtracts infinities there
-    loss += _zero_times_infinity(x, q, log_z)
-    present = given.get("present")
-    return fill_masked(loss, present), fill_masked(jnp.broadcast_to(weights, loss.shape), present)
+    return loss + _zero_times_infinity(x, q, log_z), weights
 
 
 @jax.custom_jvp

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from jaxce._inputs import check_integer
-from jaxce._types import AnyArray, Ids, Probs, Shape, Size, SoftmaxInputs
+from jaxce._types import AnyArray, ArrayOrTangent, Ids, Probs, Shape, Size, SoftmaxInputs
 from jaxce._value_checks import as_jax_array, check_ids, without_ignored
 from jaxce.torch._arguments import (
     FLOATING,
@@ -26,23 +26,28 @@ from jaxce.torch._arguments import (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedClasses(SoftmaxInputs):
-    """Logits with labels, opened by PyTorch's rules.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TorchIds(Ids):
+    """Class ids, and ``present``: False where the label is ignored, None when none is.
 
-    ``present`` is False where the label is ignored, None when none is. It hides values alone, so that a NaN in an
-    ignored row shows in the gradient, as it does in PyTorch.
+    Unlike a mask it leaves out the loss alone: as in PyTorch, a NaN logit of an ignored row is NaN in the gradient.
     """
 
-    present: Bool[Array, "..."] | None
+    present: ArrayOrTangent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedClasses(SoftmaxInputs):
+    """Logits with labels, checked by PyTorch's rules, and the dtype of the loss."""
+
     dtype: np.dtype[Any]
 
 
 class Labels(NamedTuple):
-    """Labels and class weights that fit logits of some shape, what is not ignored, and the dtype of the loss."""
+    """Labels and class weights for logits of some shape, and the dtype of the loss."""
 
-    read: Ids | Probs
-    present: Bool[Array, "..."] | None
+    read: TorchIds | Probs
     class_weights: Float[Array, "..."] | None
     dtype: np.dtype[Any]
 
@@ -63,7 +68,6 @@ def with_labels(x: Array, y: Labels) -> OpenedClasses:
         axis=min(1, x.ndim - 1),
         labels=y.read,
         mask=None,
-        present=y.present,
         class_weights=None if y.class_weights is None else y.class_weights.astype(computing(x)),
         sample_weights=None,
         class_axis_name=None,
@@ -93,13 +97,13 @@ def open_labels(
     y = as_array("target", target)
     if probabilities and y.shape == shape:
         probs = _probabilities(y, ignore_index)
-        return Labels(Probs(probs), None, w, promoted(own, probs.dtype, *(() if w is None else (w.dtype,))))
+        return Labels(Probs(probs), w, promoted(own, probs.dtype, *(() if w is None else (w.dtype,))))
     if w is not None:
         require_same_dtype("weight", w, own)
     y = _ids_of_examples(y, shape, axis, probabilities)
     present = without_ignored(y, ignore_index, None)
     read = check_ids(y, shape[axis], present, "target", _id_hint)
-    return Labels(read, None if present is None else as_jax_array(present), w, own)
+    return Labels(TorchIds(read.ids, read.valid, None if present is None else as_jax_array(present)), w, own)
 
 
 def _probabilities(y: AnyArray, ignore_index: int) -> Float[Array, "..."]:

@@ -7,8 +7,7 @@ import numpy as np
 from jax import Array
 
 from jaxce._numerics import fill_masked
-from jaxce._types import Probs
-from jaxce.torch._labels import OpenedClasses
+from jaxce.torch._labels import OpenedClasses, TorchIds
 
 
 def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:
@@ -22,7 +21,7 @@ def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | 
 
 def close_classes(x: OpenedClasses, values: Array, weights: Array, reduction: str) -> Array:
     """Ends a loss over classes: ids divide the mean by the weights of those that count, probabilities by all."""
-    if isinstance(x.labels, Probs):
+    if not isinstance(x.labels, TorchIds):
         return close(values, reduction, x.dtype)
-    weights = jnp.broadcast_to(weights, values.shape)
-    return close(fill_masked(values, x.present), reduction, x.dtype, fill_masked(weights, x.present))
+    weights, present = jnp.broadcast_to(weights, values.shape), x.labels.present
+    return close(fill_masked(values, present), reduction, x.dtype, fill_masked(weights, present))
