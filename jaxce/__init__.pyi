@@ -1,0 +1,1073 @@
+"""Written by `python tests/public_types.py`, from the signatures of the functions."""
+
+from collections.abc import Callable
+from typing import Literal, TypeVar, overload
+
+from jax import Array
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxce._types import Activation, AxisName, Hyperparameter
+from jaxce._types import LinearAux as LinearAux
+from jaxce.reductions import Mean as Mean
+from jaxce.reductions import Sum as Sum
+from jaxce.reductions import Total as Total
+
+R = TypeVar("R")
+
+__version__: str
+__all__: list[str]
+
+@overload
+def asymmetric_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma_pos: Hyperparameter = 1.0,
+    gamma_neg: Hyperparameter = 4.0,
+    clip: Hyperparameter = 0.05,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def asymmetric_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma_pos: Hyperparameter = 1.0,
+    gamma_neg: Hyperparameter = 4.0,
+    clip: Hyperparameter = 0.05,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def asymmetric_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma_pos: Hyperparameter = 1.0,
+    gamma_neg: Hyperparameter = 4.0,
+    clip: Hyperparameter = 0.05,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+def balanced_class_weights(
+    labels: ArrayLike,
+    num_classes: int,
+    *,
+    scheme: Literal["inverse", "sqrt", "effective"] = "inverse",
+    beta: Hyperparameter = 0.999,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+) -> Array: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def brier_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def brier_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def brier_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def dice_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def dice_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def dice_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def entropy(
+    logits: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def entropy(
+    logits: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def entropy(
+    logits: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: Hyperparameter = 0.7,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: Hyperparameter = 0.7,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: Hyperparameter = 0.7,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def jaccard_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def jaccard_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def jaccard_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def js_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def js_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def js_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def kl_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def kl_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def kl_divergence(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> tuple[Array, LinearAux]: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["total"],
+) -> tuple[Total, LinearAux]: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Callable[[Array, Array], R],
+) -> tuple[R, LinearAux]: ...
+@overload
+def lovasz_hinge(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = None,
+    batch_axis: int | None = 0,
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def lovasz_hinge(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = None,
+    batch_axis: int | None = 0,
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def lovasz_hinge(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = None,
+    batch_axis: int | None = 0,
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def lovasz_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "skip",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def lovasz_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "skip",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def lovasz_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "skip",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def multiclass_hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: Hyperparameter = 1.0,
+    p: Hyperparameter = 1,
+    variant: Literal["weston-watkins", "crammer-singer"] = "weston-watkins",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def multiclass_hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: Hyperparameter = 1.0,
+    p: Hyperparameter = 1,
+    variant: Literal["weston-watkins", "crammer-singer"] = "weston-watkins",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def multiclass_hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: Hyperparameter = 1.0,
+    p: Hyperparameter = 1,
+    variant: Literal["weston-watkins", "crammer-singer"] = "weston-watkins",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def multilabel_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def multilabel_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def multilabel_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def multilabel_soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def multilabel_soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def multilabel_soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def nll_loss(
+    log_probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def nll_loss(
+    log_probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def nll_loss(
+    log_probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def poly1_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: Hyperparameter = 1.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def poly1_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: Hyperparameter = 1.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def poly1_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: Hyperparameter = 1.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def reduce(
+    values: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def reduce(
+    values: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def reduce(
+    values: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def sigmoid_binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    pos_weight: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def sigmoid_binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    pos_weight: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def sigmoid_binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    pos_weight: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = 0.25,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = 0.25,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = 0.25,
+    gamma: Hyperparameter = 2.0,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def soft_margin_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def tversky_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter = 0.5,
+    beta: Hyperparameter = 0.5,
+    gamma: Hyperparameter = 1.0,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def tversky_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter = 0.5,
+    beta: Hyperparameter = 0.5,
+    gamma: Hyperparameter = 1.0,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def tversky_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter = 0.5,
+    beta: Hyperparameter = 0.5,
+    gamma: Hyperparameter = 1.0,
+    smooth: Hyperparameter = 1.0,
+    axis: int | None = -1,
+    batch_axis: int | None = 0,
+    activation: Activation = "softmax",
+    absent: Literal["count", "skip"] = "count",
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...

@@ -1,0 +1,79 @@
+"""The types of the public functions as users' type checkers see them: `python tests/public_types.py` writes the stub.
+
+A loss has the type that its reduction gives: an array for "mean", "sum" and "none", a `Total` for "total", and for a
+callable the type that this returns. Python states that as overloads, which repeat the whole signature; so they are
+generated from the functions themselves, and a test compares.
+"""
+
+import ast
+import inspect
+import pathlib
+import sys
+
+import jaxce
+
+STUB = pathlib.Path(jaxce.__file__).with_suffix(".pyi")
+HEADER = '''"""Written by `python tests/public_types.py`, from the signatures of the functions."""
+
+from collections.abc import Callable
+from typing import Literal, TypeVar, overload
+
+from jax import Array
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxce._types import Activation, AxisName, Hyperparameter
+from jaxce._types import LinearAux as LinearAux
+from jaxce.reductions import Mean as Mean
+from jaxce.reductions import Sum as Sum
+from jaxce.reductions import Total as Total
+
+R = TypeVar("R")
+
+__version__: str
+__all__: list[str]
+'''
+RESULTS = {
+    'Literal["mean", "sum", "none"] = "mean"': "Array",
+    'Literal["total"]': "Total",
+    "Callable[[Array, Array], R]": "R",
+}
+AUX = {"Literal[False] = False": "{}", "Literal[True]": "tuple[{}, LinearAux]"}
+
+
+def parameters(function):
+    """Each parameter as it is written in the source, by name; the mark before the keywords is one of them."""
+    (definition,) = ast.parse(inspect.getsource(function)).body
+    given = definition.args
+    assert not [*given.posonlyargs, *given.defaults]
+    written = {a.arg: f"{a.arg}: {ast.unparse(a.annotation)}" for a in given.args} | {"*": "*"}
+    for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        written[a.arg] = f"{a.arg}: {ast.unparse(a.annotation)}" + (f" = {ast.unparse(default)}" if default else "")
+    return {name: text.replace("'", '"') for name, text in written.items()}, ast.unparse(definition.returns)
+
+
+def overloads(function):
+    """One signature for each type of the reduction, and of ``has_aux`` where there is one."""
+    written, result = parameters(function)
+    if "reduction" not in written:
+        return [signature(function.__name__, written, result)]
+    found = []
+    for reduction, reduced in RESULTS.items():
+        for has_aux, shape in AUX.items() if "has_aux" in written else [("", "{}")]:
+            changed = {"reduction": f"reduction: {reduction}"} | ({"has_aux": f"has_aux: {has_aux}"} if has_aux else {})
+            found.append("@overload\n" + signature(function.__name__, written | changed, shape.format(reduced)))
+    return found
+
+
+def signature(name, written, result):
+    return f"def {name}(\n" + "".join(f"    {text},\n" for text in written.values()) + f") -> {result}: ...\n"
+
+
+def stub():
+    functions = [f for name in jaxce.__all__ if inspect.isfunction(f := getattr(jaxce, name))]
+    return HEADER + "\n" + "".join(overload for function in functions for overload in overloads(function))
+
+
+if __name__ == "__main__":
+    STUB.write_text(stub())
+    sys.stdout.write(f"{STUB.name}: {len(stub().splitlines())} lines\n")

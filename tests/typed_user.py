@@ -1,0 +1,43 @@
+"""What a user's type checker sees: `mypy --strict tests/typed_user.py`, and the same with pyright. Never run."""
+
+from typing import assert_type
+
+import jax
+from jax import Array
+
+import jaxce
+from jaxce.torch import functional as F
+
+
+def loss(logits: Array, labels: Array) -> jax.Array:
+    return jaxce.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+def torch_loss(logits: Array, labels: Array) -> jax.Array:
+    return F.cross_entropy(logits, labels)
+
+
+def step(kernel: Array, hidden: Array, labels: Array) -> tuple[Array, Array]:
+    return jax.value_and_grad(lambda w: jaxce.linear_cross_entropy(hidden, w, labels))(kernel)
+
+
+def spread(values: Array, weights: Array) -> dict[str, Array]:
+    return {"max": values.max(), "weight": weights.sum()}
+
+
+def reductions(x: Array, y: Array) -> None:
+    assert_type(jaxce.cross_entropy(x, y), Array)
+    assert_type(jaxce.cross_entropy(x, y, reduction="none"), Array)
+    assert_type(jaxce.cross_entropy(x, y, reduction="total"), jaxce.Total)
+    assert_type(jaxce.cross_entropy(x, y, reduction=jaxce.Mean(axis=-1)), Array)
+    assert_type(jaxce.cross_entropy(x, y, reduction=spread), dict[str, Array])
+    assert_type(jaxce.reduce(x, reduction="total").mean(), Array)
+    assert_type(sum([jaxce.dice_loss(x, y, reduction="total")], jaxce.Total(x, x)), jaxce.Total)
+
+
+def linear(h: Array, w: Array, y: Array) -> None:
+    assert_type(jaxce.linear_cross_entropy(h, w, y), Array)
+    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=True), tuple[Array, jaxce.LinearAux])
+    assert_type(
+        jaxce.linear_cross_entropy(h, w, y, has_aux=True, reduction="total"), tuple[jaxce.Total, jaxce.LinearAux]
+    )
