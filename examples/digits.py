@@ -1,12 +1,12 @@
-"""Handwritten digits when three of them are rare and a quarter of the labels is missing.
+"""Trains a classifier on handwritten digits, with three rare classes and a quarter of the labels missing.
 
     python -m pip install ".[examples]" && python examples/digits.py
 
-``jaxce.balanced_class_weights`` makes a rare digit count as much as a common one, and ``ignore_index`` keeps images
-without a label out of the loss. The same small network is trained four times, with and without each of the two, and
-tested on images that have all their labels and every digit equally often: accuracy, and balanced accuracy of the rare
-digits. (Missing labels that are called 0 make 0 look common, so the weights happen to undo most of the harm.) At the
-end optax and NumPy compute the loss of one batch again.
+``jaxce.balanced_class_weights`` gives rare and common digits the same total weight. ``ignore_index`` removes images
+without a label from the loss. The script trains the same small network four times, with and without each of the two.
+It then prints the accuracy on a balanced test set, and the balanced accuracy of the rare digits. If missing labels
+become 0, digit 0 looks common, so the class weights undo most of the harm. At the end, optax and NumPy compute the
+loss of one batch too: the same number, in more code.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def train_step(
 
 
 def train(name: str, images: jax.Array, labels: jax.Array, weights: jax.Array, steps: int, seed: int) -> Classifier:
-    """A classifier trained on random batches, each moved by up to a pixel."""
+    """Trains a classifier on random batches, each shifted by up to a pixel."""
     rng = np.random.default_rng(seed)
     model = Classifier(nnx.Rngs(seed))
     optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(3e-3, steps)), wrt=nnx.Param)
@@ -71,22 +71,22 @@ def train(name: str, images: jax.Array, labels: jax.Array, weights: jax.Array, s
 
 
 def load_data(seed: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Images and labels to train on, spoiled as real ones are, and images and labels to test on, untouched."""
+    """Returns training images and labels, imbalanced and partly missing, and a complete, balanced test set."""
     digits = load_digits()
-    # The empty border is room for the shifts in training.
+    # The border leaves room for the shifts in training.
     images = np.pad(digits.images / 16, ((0, 0), (1, 1), (1, 1))).astype(np.float32)
     images, test_images, labels, test_labels = train_test_split(
         images, digits.target, test_size=1 / 3, stratify=digits.target, random_state=seed
     )
-    kept = [np.flatnonzero(labels == c)[: RARE_IMAGES if c in RARE else None] for c in range(CLASSES)]
-    images, labels = images[np.concatenate(kept)], labels[np.concatenate(kept)]
+    chosen = [np.flatnonzero(labels == c)[: RARE_IMAGES if c in RARE else None] for c in range(CLASSES)]
+    images, labels = images[np.concatenate(chosen)], labels[np.concatenate(chosen)]
     is_missing = np.random.default_rng(seed).random(len(labels)) < MISSING_SHARE
     labels = np.where(is_missing, MISSING, labels)
     return jnp.asarray(images), jnp.asarray(labels), jnp.asarray(test_images), jnp.asarray(test_labels)
 
 
 def optax_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """The weighted mean over labelled images, spelled out around optax's loss of one image."""
+    """The weighted mean over labelled images, written around optax's loss of one image."""
     safe_labels = jnp.where(labels == MISSING, 0, labels)
     image_weights = jnp.where(labels == MISSING, 0, weights[safe_labels])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, safe_labels)
@@ -94,9 +94,9 @@ def optax_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.
 
 
 def numpy_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> np.float64:
-    """The same from the definition, in float64."""
-    kept = np.asarray(labels != MISSING)
-    x, y = np.asarray(logits, np.float64)[kept], np.asarray(labels)[kept]
+    """The same loss from its definition, in float64."""
+    valid = np.asarray(labels != MISSING)
+    x, y = np.asarray(logits, np.float64)[valid], np.asarray(labels)[valid]
     w = np.asarray(weights, np.float64)[y]
     losses = np.log(np.sum(np.exp(x), axis=-1)) - x[np.arange(len(y)), y]
     return np.sum(w * losses) / np.sum(w)
@@ -118,8 +118,8 @@ def main() -> None:
     variants = {
         ("balanced", "ignored"): (labels, balanced),
         ("none", "ignored"): (labels, even),
-        ("balanced", "called 0"): (filled, jaxce.balanced_class_weights(filled, CLASSES)),
-        ("none", "called 0"): (filled, even),
+        ("balanced", "set to 0"): (filled, jaxce.balanced_class_weights(filled, CLASSES)),
+        ("none", "set to 0"): (filled, even),
     }
     models = {
         names: train(f"{number} of {len(variants)}", images, *data, args.steps, args.seed)

@@ -1,15 +1,15 @@
-"""The losses of a PyTorch training script before and after a change of their imports, on the same numbers.
+"""Compares the losses of a PyTorch training script with their port to JAX, on the same numbers.
 
     python -m pip install ".[examples]" && python examples/from_pytorch.py
 
-A small network looks at scikit-learn's digits and answers four questions: which digit it is (three are rare, a tenth of
-the labels is missing), how alike it is to every digit, which corners hold ink, and where the centre of the ink is.
-``losses_before`` and ``losses_after`` are its losses in PyTorch and in JAX; the script first prints how they differ.
+A small network predicts four targets from scikit-learn's digits: the digit (three are rare, a tenth of the labels is
+missing), the similarity to every digit, the corners with ink, and the centre of the ink. ``losses_before`` has its
+losses in PyTorch, ``losses_after`` in JAX. The script first prints the lines that differ.
 
-Where PyTorch is installed, it trains for 100 steps, and at its weights of every step both say what they make of the
-same batch: four losses, and the gradient of their sum. Without PyTorch, or with ``--stored``, the same happens at four
-of the steps, which ``--record`` has kept in the file beside this one. JAX also trains on its own from the same start,
-and its losses are held against PyTorch's. The script fails where a difference is beyond its bound.
+With PyTorch installed, PyTorch trains for 100 steps. At its weights of every step, both libraries compute four losses
+and the gradient of their sum. Without PyTorch, or with ``--stored``, the script uses stored values of four steps;
+``--record`` stores them. JAX also trains by itself from the same start, and the script compares the losses. It fails
+if a difference is beyond its bound.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def losses_after(class_weights: Any, pos_weight: Any) -> Losses:
 
 
 def network(weights: Arrays, images: Any) -> Arrays:
-    """Two layers, in operators that PyTorch and JAX share."""
+    """Two layers, written in operators of both libraries."""
     x = images @ weights["hidden"] + weights["hidden_bias"]
     x = x / (1 + abs(x))
     x = x @ weights["output"] + weights["output_bias"]
@@ -98,7 +98,7 @@ def network(weights: Arrays, images: Any) -> Arrays:
 
 
 class Task:
-    """What both trainings are given: batches, first weights, and the weights in the losses."""
+    """The inputs of both trainings: batches, initial parameters, and the weights in the losses."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
@@ -115,10 +115,10 @@ class Task:
 
 
 def load_data(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images ``[N, 64]``, and the right answers to the four questions about each."""
+    """Returns images ``[N, 64]`` and their four targets."""
     digits = load_digits()
-    kept = ~np.isin(digits.target, RARE) | (rng.random(len(digits.target)) < 0.2)
-    ids, images = digits.target[kept], digits.images[kept].astype(np.float32) / 16
+    chosen = ~np.isin(digits.target, RARE) | (rng.random(len(digits.target)) < 0.2)
+    ids, images = digits.target[chosen], digits.images[chosen].astype(np.float32) / 16
     means = np.stack([images[ids == c].mean(0) for c in range(10)])
     nearness = np.exp(-((images[:, None] - means) ** 2).sum((2, 3)) / TEMPERATURE)
     top, bottom = images[:, :2], images[:, -2:]
@@ -134,7 +134,7 @@ def load_data(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarra
 
 
 class Record(NamedTuple):
-    """What PyTorch said: losses of all steps, and flat weights and gradients of some."""
+    """Results of PyTorch: losses of all steps, and flat parameters and gradients of some."""
 
     version: np.ndarray
     losses: np.ndarray
@@ -151,7 +151,7 @@ def train_in_pytorch(task: Task) -> Record:
     """Trains in PyTorch, and records every step."""
     import torch
 
-    torch.set_num_threads(1)  # so that every run adds in the same order
+    torch.set_num_threads(1)  # every run then adds in the same order
     losses_of = losses_before(torch.tensor(task.class_weights), torch.tensor(task.pos_weight))
     params = {name: torch.tensor(value, requires_grad=True) for name, value in task.weights.items()}
     optimizer = torch.optim.SGD(params.values(), lr=RATE, momentum=MOMENTUM)
@@ -170,7 +170,7 @@ def train_in_pytorch(task: Task) -> Record:
 
 
 def train_in_jax(task: Task, record: Record) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Trains in JAX; gives losses and gradients at the recorded weights, and the losses along its own way."""
+    """Trains in JAX. Returns losses and gradients at the recorded parameters, and the losses of its own training."""
     losses_of = losses_after(jnp.asarray(task.class_weights), jnp.asarray(task.pos_weight))
     optimizer = optax.sgd(RATE, MOMENTUM)
     unflat = ravel_pytree(task.weights)[1]
@@ -179,15 +179,15 @@ def train_in_jax(task: Task, record: Record) -> tuple[np.ndarray, np.ndarray, np
         values = losses_of(network(params, images), targets)
         return sum(values.values()), values
 
-    slope = jax.jit(jax.grad(loss, has_aux=True))
+    gradient_of = jax.jit(jax.grad(loss, has_aux=True))
     params, state = task.weights, optimizer.init(task.weights)
     losses, gradients, own_losses = [], [], []
     for step in tqdm(range(STEPS), desc="JAX"):
         for recorded in record.weights[record.steps == step]:
-            gradient, values = slope(unflat(recorded), *task.batch(step))
+            gradient, values = gradient_of(unflat(recorded), *task.batch(step))
             losses.append([values[name] for name in LOSSES])
             gradients.append(flat(gradient))
-        gradient, values = slope(params, *task.batch(step))
+        gradient, values = gradient_of(params, *task.batch(step))
         own_losses.append([values[name] for name in LOSSES])
         updates, state = optimizer.update(gradient, state)
         params = optax.apply_updates(params, updates)
@@ -195,19 +195,19 @@ def train_in_jax(task: Task, record: Record) -> tuple[np.ndarray, np.ndarray, np
 
 
 def show_porting() -> None:
-    """Prints the lines in which the two functions differ."""
+    """Prints the lines that differ between the two functions."""
     before, after = (inspect.getsource(function).splitlines() for function in (losses_before, losses_after))
     changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
-    print("What porting the losses has changed:", *changed, sep="\n", end="\n\n")
+    print("Lines changed by porting the losses:", *changed, sep="\n", end="\n\n")
 
 
-def report(record: Record, losses: np.ndarray, gradients: np.ndarray, own_losses: np.ndarray) -> bool:
-    """Prints how far JAX is from PyTorch; whether that is within the bounds."""
+def report(record: Record, source: str, losses: np.ndarray, gradients: np.ndarray, own_losses: np.ndarray) -> bool:
+    """Prints the differences between JAX and PyTorch. Returns whether they are within the bounds."""
     theirs = record.losses[record.steps]
     rows = {name: (losses[:, [i]], theirs[:, [i]]) for i, name in enumerate(LOSSES)}
     rows["gradient's largest"] = gradients, record.gradients
 
-    print(f"\nPyTorch {record.version} and jaxce.torch at the same weights, of {len(record.steps)} steps:\n")
+    print(f"\nPyTorch {record.version} ({source}) and jaxce.torch at the same weights, of {len(record.steps)} steps:\n")
     print(f"{'':<20}{'first step':>12}{'last step':>12}{'differs by':>12}{'bound':>8}")
     differences = []
     for name, (ours, theirs) in rows.items():
@@ -217,27 +217,27 @@ def report(record: Record, losses: np.ndarray, gradients: np.ndarray, own_losses
 
     ours, theirs = own_losses.sum(1), record.losses.sum(1)
     apart = abs(ours - theirs) / theirs
-    print(f"\nEach trained on its own, the sum of the losses ends at {theirs[-1]:.6f} and {ours[-1]:.6f},")
-    print(f"{apart[-1]:.1e} apart, after at most {apart.max():.1e} on the way (bound {TRAINED_APART:.0e}).")
+    print(f"\nAfter separate trainings, the sums of the losses are {theirs[-1]:.6f} and {ours[-1]:.6f},")
+    print(f"{apart[-1]:.1e} apart, and at most {apart.max():.1e} on the way (bound {TRAINED_APART:.0e}).")
     return max(differences) <= SAME_WEIGHTS and apart.max() <= TRAINED_APART
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stored", action="store_true", help="compare with the stored values, not with PyTorch")
-    parser.add_argument("--record", action="store_true", help="let PyTorch write the stored values anew")
+    parser.add_argument("--stored", action="store_true", help="compare with stored values instead of PyTorch")
+    parser.add_argument("--record", action="store_true", help="write the stored values again, with PyTorch")
     args = parser.parse_args()
 
     show_porting()
     task = Task()
     if args.stored or importlib.util.find_spec("torch") is None:
-        record = Record(**np.load(STORED))
+        record, source = Record(**np.load(STORED)), "stored values"
     else:
-        record = train_in_pytorch(task)
+        record, source = train_in_pytorch(task), "live"
     if args.record:
         some = {name: getattr(record, name)[STORED_STEPS] for name in ("steps", "weights", "gradients")}
         np.savez_compressed(STORED, **record._replace(**some)._asdict())
-    if not report(record, *train_in_jax(task, record)):
+    if not report(record, source, *train_in_jax(task, record)):
         sys.exit("A difference is beyond its bound.")
 
 

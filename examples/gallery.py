@@ -1,12 +1,11 @@
-"""Every loss of jaxce and its slope against the margin by which the right answer wins, on one sheet.
+"""Draws every loss of jaxce and its gradient against the margin of the correct class, on one sheet.
 
     python -m pip install ".[examples]" && python examples/gallery.py
 
-There are two classes and the logits ``(z, 0)``: the label is the first class, so the answer is right where the margin
-``z`` is above 0, and ``cross_entropy`` is ``log(1 + exp(-z))``. It is drawn in black wherever there are classes, to
-compare with. A yes-or-no question has the logit ``z``. In an image the pixels of a small foreground have the margin
-``z``, and the others are found already. The slope is the derivative along ``z``: how hard a loss pulls on an example,
-which is what training sees of it.
+There are two classes, the logits are ``(z, 0)``, and the label is the first class. The prediction is correct for a
+margin ``z`` above 0, and ``cross_entropy`` is ``log(1 + exp(-z))``. Black curves show it for comparison. A binary
+label has the logit ``z``. In an image, the pixels of a small foreground have the margin ``z``, and the background is
+predicted correctly. The gradient is the derivative by ``z``: the contribution of an example to training.
 """
 
 import argparse
@@ -27,9 +26,9 @@ import jaxce
 
 MARGINS = jnp.linspace(-6, 6, 601)
 MASK = jnp.hypot(*(jnp.indices((8, 8)) - 3.5)) < 2  # a disc of 12 pixels in an image of 64
-FOUND = 4.0  # the margin of the pixels around it
+FOUND = 4.0  # the margin of the background pixels
 SOLID: tuple[int, tuple[int, ...]] = (0, ())
-# Where curves are the same, the first is drawn broad and the others are dashes upon it, in turn.
+# Equal curves: the first is broad, the others are alternating dashes on it.
 ONE_DASH, OTHER_DASH = (0, (3, 5)), (4, (3, 5))
 BLACK, GREY, YELLOW, ORANGE, RED = "#1a1a1a", "#8a8a8a", "#f2c14e", "#e07b00", "#c22f2f"
 SKY, GREEN, VIOLET = "#56b4e9", "#1b9e77", "#8e5ea2"
@@ -37,7 +36,7 @@ BLUES = ("#9ecae1", "#4a98c9", "#1764ab", "#08306b")
 
 
 def classes(z: jax.Array) -> tuple[jax.Array, ...]:
-    """Two classes, of which the first is right."""
+    """Two classes; the first is the label."""
     return jnp.stack([z, jnp.zeros_like(z)]), jnp.array(0)
 
 
@@ -47,17 +46,17 @@ def log_probs(z: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def layer(z: jax.Array) -> tuple[jax.Array, ...]:
-    """A hidden state of one feature, and the kernel that makes ``(z, 0)`` of it."""
+    """A hidden state of one feature, and a kernel with the logits ``(z, 0)``."""
     return z[None], jnp.array([[1.0, 0.0]]), jnp.array(0)
 
 
-def answers(z: jax.Array) -> tuple[jax.Array, ...]:
-    """Two labels, of which the first holds."""
+def multi_hot(z: jax.Array) -> tuple[jax.Array, ...]:
+    """Two binary labels; the first is positive."""
     return classes(z)[0], jnp.array([1, 0])
 
 
 def teacher(z: jax.Array) -> tuple[jax.Array, ...]:
-    """A label that is a distribution."""
+    """A distribution as label."""
     return classes(z)[0], jnp.array([0.8, 0.2])
 
 
@@ -65,42 +64,42 @@ def unlabelled(z: jax.Array) -> tuple[jax.Array, ...]:
     return classes(z)[:1]
 
 
-def yes(z: jax.Array) -> tuple[jax.Array, ...]:
+def positive(z: jax.Array) -> tuple[jax.Array, ...]:
     return z, jnp.array(1)
 
 
-def no(z: jax.Array) -> tuple[jax.Array, ...]:
+def negative(z: jax.Array) -> tuple[jax.Array, ...]:
     return z, jnp.array(0)
 
 
-def minus(z: jax.Array) -> tuple[jax.Array, ...]:
-    """No, where answers are signs."""
+def minus_one(z: jax.Array) -> tuple[jax.Array, ...]:
+    """The negative label of losses with labels 1 and -1."""
     return z, jnp.array(-1)
 
 
-def sure_of_yes(z: jax.Array) -> tuple[jax.Array, ...]:
-    """The probability for the logit."""
+def positive_probs(z: jax.Array) -> tuple[jax.Array, ...]:
+    """The probability of the logit."""
     return jax.nn.sigmoid(z), jnp.array(1)
 
 
-def sure_of_no(z: jax.Array) -> tuple[jax.Array, ...]:
+def negative_probs(z: jax.Array) -> tuple[jax.Array, ...]:
     return jax.nn.sigmoid(z), jnp.array(0)
 
 
 def image(z: jax.Array) -> tuple[jax.Array, ...]:
-    """One image of two classes; the right class of the foreground's pixels is ahead by ``z``."""
+    """One image of two classes; foreground pixels have the margin ``z``."""
     ahead = jnp.where(MASK, z, FOUND)
     return jnp.stack([jnp.where(MASK, 0, ahead), jnp.where(MASK, ahead, 0)], axis=-1)[None], MASK[None].astype(int)
 
 
 def mask(z: jax.Array) -> tuple[jax.Array, ...]:
-    """The same as a binary mask, with one logit for each pixel."""
+    """The same image as a binary mask, with one logit per pixel."""
     return jnp.where(MASK, z, -FOUND)[None], MASK[None].astype(int)
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A public loss by its name, how the margin becomes its arguments, its options, and how it is drawn."""
+    """A public loss by name, its arguments as a function of the margin, its options, and its line style."""
 
     name: str
     arguments: Callable[[jax.Array], tuple[jax.Array, ...]]
@@ -121,14 +120,14 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """Curves that belong together, with the ranges of both plots."""
+    """Related curves, with the ranges of both plots."""
 
     title: str
     curves: tuple[Curve, ...]
     losses: tuple[float, float]
-    slopes: tuple[float, float]
+    gradients: tuple[float, float]
     legend: str = "upper right"
-    margin: str = "margin z of the right class"
+    margin: str = "margin z of the correct class"
 
 
 REFERENCE = Curve("cross_entropy", classes, BLACK, width=1.2)
@@ -144,19 +143,19 @@ PANELS = (
             Curve("poly1_loss", classes, RED, {"epsilon": -1}),
         ),
         losses=(-0.2, 8.4),
-        slopes=(-1.7, 0.25),
+        gradients=(-1.7, 0.25),
     ),
     Panel(
-        "Easy examples count less",
+        "Focal: easy examples down-weighted",
         (
             REFERENCE,
             *(Curve("focal_loss", classes, c, {"gamma": g}) for g, c in zip((0.5, 1, 2, 5), BLUES, strict=True)),
         ),
         losses=(-0.2, 6.6),
-        slopes=(-1.7, 0.25),
+        gradients=(-1.7, 0.25),
     ),
     Panel(
-        "Labels that may be wrong",
+        "Robust to wrong labels",
         (
             REFERENCE,
             *(
@@ -167,10 +166,10 @@ PANELS = (
             Curve("js_divergence", classes, VIOLET),
         ),
         losses=(-0.1, 4.6),
-        slopes=(-1.05, 0.15),
+        gradients=(-1.05, 0.15),
     ),
     Panel(
-        "Distance to a label of (0.8, 0.2)",
+        "Divergence from a label of (0.8, 0.2)",
         (
             Curve("cross_entropy", teacher, BLACK, width=3.2),
             Curve("kl_divergence", teacher, GREEN),
@@ -179,33 +178,33 @@ PANELS = (
             Curve("entropy", unlabelled, RED, dash=(0, (5, 2))),
         ),
         losses=(-0.1, 4.6),
-        slopes=(-1.05, 0.5),
+        gradients=(-1.05, 0.5),
         margin="margin z of the first class",
     ),
     Panel(
-        "Yes or no: the answer is yes",
+        "Binary labels: positive",
         (
-            Curve("sigmoid_binary_cross_entropy", yes, BLACK, width=3.2),
-            Curve("binary_cross_entropy", sure_of_yes, YELLOW, dash=ONE_DASH),
-            Curve("soft_margin_loss", yes, SKY, dash=OTHER_DASH),
-            Curve("sigmoid_focal_loss", yes, BLUES[2]),
-            Curve("asymmetric_loss", yes, RED),
+            Curve("sigmoid_binary_cross_entropy", positive, BLACK, width=3.2),
+            Curve("binary_cross_entropy", positive_probs, YELLOW, dash=ONE_DASH),
+            Curve("soft_margin_loss", positive, SKY, dash=OTHER_DASH),
+            Curve("sigmoid_focal_loss", positive, BLUES[2]),
+            Curve("asymmetric_loss", positive, RED),
         ),
         losses=(-0.2, 6.6),
-        slopes=(-1.45, 0.25),
+        gradients=(-1.45, 0.25),
         margin="logit z",
     ),
     Panel(
-        "Yes or no: the answer is no",
+        "Binary labels: negative",
         (
-            Curve("sigmoid_binary_cross_entropy", no, BLACK, width=3.2),
-            Curve("binary_cross_entropy", sure_of_no, YELLOW, dash=ONE_DASH),
-            Curve("soft_margin_loss", minus, SKY, dash=OTHER_DASH),
-            Curve("sigmoid_focal_loss", no, BLUES[2]),
-            Curve("asymmetric_loss", no, RED),
+            Curve("sigmoid_binary_cross_entropy", negative, BLACK, width=3.2),
+            Curve("binary_cross_entropy", negative_probs, YELLOW, dash=ONE_DASH),
+            Curve("soft_margin_loss", minus_one, SKY, dash=OTHER_DASH),
+            Curve("sigmoid_focal_loss", negative, BLUES[2]),
+            Curve("asymmetric_loss", negative, RED),
         ),
         losses=(-0.2, 6.6),
-        slopes=(-0.25, 1.45),
+        gradients=(-0.25, 1.45),
         legend="upper left",
         margin="logit z",
     ),
@@ -214,14 +213,14 @@ PANELS = (
         (
             REFERENCE,
             Curve("multiclass_hinge_loss", classes, BLUES[1], {"p": 1}, width=3.2),
-            Curve("multilabel_margin_loss", answers, YELLOW, dash=ONE_DASH),
+            Curve("multilabel_margin_loss", multi_hot, YELLOW, dash=ONE_DASH),
             Curve("multiclass_hinge_loss", classes, BLUES[3], {"p": 2}),
             Curve("multiclass_hinge_loss", classes, ORANGE, {"variant": "crammer-singer", "p": 1}),
             Curve("multiclass_hinge_loss", classes, RED, {"variant": "crammer-singer", "p": 2}),
-            Curve("multilabel_soft_margin_loss", answers, GREEN),
+            Curve("multilabel_soft_margin_loss", multi_hot, GREEN),
         ),
         losses=(-0.4, 13.5),
-        slopes=(-4.2, 0.4),
+        gradients=(-4.2, 0.4),
     ),
     Panel(
         "Regions: a small foreground",
@@ -234,14 +233,14 @@ PANELS = (
             Curve("lovasz_hinge", mask, RED),
         ),
         losses=(-0.05, 2.2),
-        slopes=(-1.05, 0.1),
+        gradients=(-1.05, 0.1),
         margin="margin z of the foreground's pixels",
     ),
 )
 
 
 def draw_plot(axes: Axes, panel: Panel, values: list[jax.Array], limits: tuple[float, float]) -> None:
-    """One line for each curve of a panel, over a background that is grey where the answer is wrong."""
+    """Draws the curves of a panel; the background is grey for wrong predictions."""
     wrong = (0, 6) if panel.legend == "upper left" else (-6, 0)
     axes.axvspan(*wrong, color="#f3f3f3", linewidth=0)
     axes.axhline(0, color="#bbbbbb", linewidth=0.8)
@@ -254,10 +253,10 @@ def draw_plot(axes: Axes, panel: Panel, values: list[jax.Array], limits: tuple[f
 
 
 def draw_panel(upper: Axes, lower: Axes, panel: Panel) -> set[str]:
-    """Losses above and slopes below; the names of what was drawn."""
+    """Draws losses above and gradients below. Returns the names of the losses."""
     both = [jax.jit(jax.vmap(jax.value_and_grad(curve)))(MARGINS) for curve in panel.curves]
     draw_plot(upper, panel, [loss for loss, _ in both], panel.losses)
-    draw_plot(lower, panel, [slope for _, slope in both], panel.slopes)
+    draw_plot(lower, panel, [gradient for _, gradient in both], panel.gradients)
     upper.set_title(panel.title, fontsize=10.5, fontweight="bold", loc="left", pad=10)
     upper.tick_params(labelbottom=False)
     style: dict[str, Any] = {"loc": panel.legend, "fontsize": 7.5, "frameon": False, "borderaxespad": 0.1}
@@ -267,9 +266,9 @@ def draw_panel(upper: Axes, lower: Axes, panel: Panel) -> set[str]:
 
 
 def draw(path: Path) -> set[str]:
-    """The sheet: two bands of four panels, each a loss over its slope; the names of what was drawn."""
+    """Draws two bands of four panels. Returns the names of the losses."""
     figure = Figure(figsize=(14.2, 12.4), layout="constrained")
-    grid = figure.add_gridspec(5, 4, height_ratios=(1.35, 1, 0.01, 1.35, 1))  # a little air between the bands
+    grid = figure.add_gridspec(5, 4, height_ratios=(1.35, 1, 0.01, 1.35, 1))  # space between the bands
     drawn: set[str] = set()
     for number, panel in enumerate(PANELS):
         row, column = 3 * (number // 4), number % 4
@@ -277,10 +276,10 @@ def draw(path: Path) -> set[str]:
         drawn |= draw_panel(upper, lower, panel)
         if column == 0:
             upper.set_ylabel("loss", fontsize=10)
-            lower.set_ylabel("slope", fontsize=10)
+            lower.set_ylabel("gradient", fontsize=10)
     figure.align_ylabels()
-    told = "Every loss against the margin, and below it its slope; grey is where the answer is wrong"
-    figure.suptitle(told, x=0.004, ha="left", fontsize=12.5)
+    title = "Every loss against the margin, and its gradient below; grey: wrong predictions"
+    figure.suptitle(title, x=0.004, ha="left", fontsize=12.5)
     whole = io.BytesIO()
     figure.savefig(whole, dpi=110)
     Image.open(whole).convert("RGB").quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -288,7 +287,7 @@ def draw(path: Path) -> set[str]:
 
 
 def losses_of_jaxce() -> set[str]:
-    """The public losses: what takes a reduction, but for ``reduce``, which has no formula."""
+    """The public losses: all functions with a reduction except ``reduce``."""
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
     return {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters} - {"reduce"}
@@ -302,7 +301,7 @@ def main() -> None:
     drawn, losses = draw(args.out), losses_of_jaxce()
     if drawn != losses:
         raise SystemExit(f"not drawn: {sorted(losses - drawn)}, no loss: {sorted(drawn - losses)}")
-    print(f"All {len(losses)} losses, with their slopes, are in {args.out}")
+    print(f"All {len(losses)} losses, with their gradients, are in {args.out}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""A small language model that reads the source of Python's own standard library.
+"""Trains a small language model on the source of Python's standard library.
 
     python -m pip install ".[examples]" && python examples/language_model.py
 
-With 16,384 byte pairs to choose from, the logits are larger than all else. ``jaxce.linear_cross_entropy`` takes hidden
-states and the embedding, which is also the output layer, and never holds more than a chunk of the logits. Below,
-``fused_loss`` is that loss, ``train_step`` trains with it, and the rest is around them.
+With a vocabulary of 16,384 byte pairs, the logits are the largest array. ``jaxce.linear_cross_entropy`` takes the
+hidden states and the tied embedding, and materializes one chunk of the logits at a time. ``fused_loss`` below is that
+loss, and ``train_step`` trains with it.
 
-Files are cut where two lines are blank, and the pieces packed several to a row. Attention stays inside a piece, and
-``where`` leaves out padding and the last token of each piece, after which nothing is to be guessed. Each microbatch
-gives a ``jaxce.Total``: these add up however much padding they hold, and the mean is taken once. The perplexity is that
-of whole files kept from training. At the end ``dense_loss``, the same loss from logits, runs beside the fused one:
-their memory is what each compiled program needs on a device, besides its arguments and results.
+Files are cut at two blank lines, and several pieces are packed into a row. Attention stays inside a piece. ``where``
+masks padding and the last token of each piece. Each microbatch gives a ``jaxce.Total``; totals add up for any amount
+of padding, and one division gives the mean. The perplexity is measured on held-out files. At the end, the script
+compares ``fused_loss`` with ``dense_loss``, the same loss from logits: loss, gradients, time, and temporary memory on
+a device.
 
-``--devices 8`` trains on eight fake CPU devices: rows are split over four pairs of them, the embedding and the
-feed-forward layers over the two of a pair. The first losses are held against those of one device. The devices share one
-machine, so that this shows what is right, not what is fast. The script fails where two ways to the same numbers differ.
+``--devices 8`` trains on eight fake CPU devices. Rows are split over four pairs of devices, the embedding and the
+feed-forward layers over the two devices of a pair. The first losses are compared with those of one device. The
+devices share one machine, so this checks numbers, not speed. The script fails if two ways to the same number differ.
 """
 
 import argparse
@@ -55,7 +55,7 @@ SAME = 1e-5
 
 
 class Block(nnx.Module):
-    """Attention, and a feed-forward layer whose units are split over the mesh axis "model"."""
+    """Attention, and a feed-forward layer split over the mesh axis "model"."""
 
     def __init__(self, rngs: nnx.Rngs) -> None:
         init = nnx.initializers.lecun_normal()
@@ -93,7 +93,7 @@ class Transformer(nnx.Module):
 
 
 def next_tokens(tokens: jax.Array) -> jax.Array:
-    """What is to be guessed; START and PADDING are not."""
+    """The labels: the next token of each token. START and PADDING are masked."""
     return jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)), constant_values=PADDING)
 
 
@@ -119,33 +119,33 @@ def dense_loss(hidden: jax.Array, embedding: jax.Array, labels: jax.Array, z_los
 
 @nnx.jit
 def train_step(model: Transformer, optimizer: nnx.Optimizer[Transformer], batch: jax.Array) -> jax.Array:
-    """One step of the optimizer on ``[microbatches, rows, length]`` tokens; the mean loss of a token before it."""
+    """One step of the optimizer on ``[microbatches, rows, length]`` tokens. Returns the mean loss before it."""
 
     def microbatch(model: Transformer, tokens: jax.Array) -> tuple[jax.Array, jaxce.Total]:
         total = fused_loss(model(tokens), model.tokens.embedding[...], next_tokens(tokens), Z_LOSS)
         return total.loss, total
 
-    slopes, totals = zip(*(nnx.grad(microbatch, has_aux=True)(model, tokens) for tokens in batch), strict=True)
+    gradients, totals = zip(*(nnx.grad(microbatch, has_aux=True)(model, tokens) for tokens in batch), strict=True)
     total = sum(totals)
-    # How many tokens count is known only here: to divide in each microbatch would favour those with more padding.
-    optimizer.update(model, jax.tree.map(lambda *parts: sum(parts) / total.weight, *slopes))
+    # Divide only here, by the valid tokens of all microbatches. A mean per microbatch would favor those with padding.
+    optimizer.update(model, jax.tree.map(lambda *parts: sum(parts) / total.weight, *gradients))
     return total.mean()
 
 
 @nnx.jit
 def held_out_step(model: Transformer, tokens: jax.Array) -> jaxce.Total:
-    """The loss without the z-loss, which is no part of a perplexity."""
+    """The loss without the z-loss, as the perplexity needs it."""
     return fused_loss(model(tokens), model.tokens.embedding[...], next_tokens(tokens), 0.0)
 
 
 def mesh_of(devices: int) -> Mesh:
-    """Rows are split over the axis "data"; classes, and units of the feed-forward layers, over the axis "model"."""
+    """A mesh with an axis "data" for rows, and an axis "model" for classes and feed-forward units."""
     shape = max(1, devices // 2), min(2, devices)
     return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:devices])
 
 
 def train(rows: np.ndarray, steps: int, args: argparse.Namespace) -> tuple[Transformer, list[float]]:
-    """A transformer after the first so many of ``args.steps`` steps, and their losses."""
+    """Trains a transformer for the first ``steps`` of ``args.steps`` steps. Returns it with its losses."""
     rng = np.random.default_rng(args.seed)
     model = Transformer(nnx.Rngs(args.seed))
     schedule = optax.warmup_cosine_decay_schedule(RATE / 10, RATE, args.steps // 10, args.steps)
@@ -161,9 +161,9 @@ def train(rows: np.ndarray, steps: int, args: argparse.Namespace) -> tuple[Trans
 
 
 def load_data(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of tokens to train on, and rows from files that neither the model nor its vocabulary has seen."""
+    """Returns rows of tokens for training, and rows of held-out files, unseen by model and tokenizer."""
     library = Path(sysconfig.get_path("stdlib"))
-    # Not every machine has the tests; the encodings are tables of numbers.
+    # Some machines lack the tests; the encodings are tables of numbers.
     left_out = {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages"}
     files = [file for file in sorted(library.rglob("*.py")) if left_out.isdisjoint(file.relative_to(library).parts)]
     shuffle = random.Random(seed).shuffle
@@ -186,7 +186,7 @@ def load_data(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack(tokenizer: Tokenizer, pieces: list[str]) -> np.ndarray:
-    """Rows of tokens: each holds the next pieces that fit whole, and then padding. What is longer than a row is cut."""
+    """Packs whole pieces into rows of tokens, with padding at the end. Pieces longer than a row are cut."""
     rows: list[list[int]] = [[]]
     for encoding in tokenizer.encode_batch(pieces):
         for cut in range(0, len(encoding.ids), LENGTH - 1):
@@ -198,14 +198,14 @@ def pack(tokenizer: Tokenizer, pieces: list[str]) -> np.ndarray:
 
 
 def frequency_loss(rows: np.ndarray, held_out: np.ndarray) -> float:
-    """The loss of held-out tokens for who knows no more than how often each token comes."""
-    seen, asked = (np.asarray(next_tokens(tokens)) for tokens in (rows, held_out))
+    """The loss of held-out tokens under the frequencies of the training tokens."""
+    seen, labels = (np.asarray(next_tokens(tokens)) for tokens in (rows, held_out))
     counts = 1 + np.bincount(seen[seen > PADDING], minlength=VOCABULARY)
-    return -np.log(counts / counts.sum())[asked[asked > PADDING]].mean()
+    return -np.log(counts / counts.sum())[labels[labels > PADDING]].mean()
 
 
 def held_out_loss(model: Transformer, held_out: np.ndarray) -> float:
-    # The last batch is filled up with rows of nothing but padding.
+    # Rows of padding fill the last batch.
     batches = np.pad(held_out, ((0, -len(held_out) % ROWS), (0, 0)), constant_values=PADDING).reshape(-1, ROWS, LENGTH)
     batches = jax.device_put(batches, P(None, "data"))
     return float(sum(held_out_step(model, tokens) for tokens in tqdm(batches, desc="held out")).mean())
@@ -216,7 +216,7 @@ def mean_of(loss: Callable[..., jaxce.Total], *given: jax.Array) -> jax.Array:
 
 
 def compare(model: Transformer, tokens: jax.Array) -> float:
-    """Prints memory and time of the two losses of a microbatch with their gradients; gives how far they are apart."""
+    """Prints memory and time of both losses with their gradients. Returns their largest difference."""
     given = nnx.jit(lambda model: model(tokens))(model), model.tokens.embedding[...], next_tokens(tokens)
     steps, results, times = {}, {}, {}
     for name, loss in (("fused", fused_loss), ("dense", dense_loss)):
@@ -235,12 +235,12 @@ def compare(model: Transformer, tokens: jax.Array) -> float:
         print(f"{name:<26}{memory:>14.1f}{milliseconds:>14.0f}{results[name][0]:>14.6f}")
     pairs = zip(*(jax.tree.leaves(results[name]) for name in ("fused", "dense")), strict=True)
     apart = np.max([np.max(abs(fused - dense)) / np.max(abs(dense)) for fused, dense in pairs])
-    print(f"They are {apart:.1e} apart (bound {SAME:.0e}).")
+    print(f"Largest difference: {apart:.1e} (bound {SAME:.0e}).")
     return apart
 
 
 def save_picture(path: Path, losses: list[float], frequencies: float, held_out: float) -> None:
-    """The loss of each step, and what it means for files never seen."""
+    """Saves a plot of the training loss of each step, and of the held-out losses."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = np.arange(1, len(losses) + 1)
@@ -248,7 +248,7 @@ def save_picture(path: Path, losses: list[float], frequencies: float, held_out: 
     smooth = min(20, len(losses))
     means = np.convolve(losses, np.ones(smooth) / smooth, "valid")
     axes.plot(steps[smooth - 1 :], means, color="#1f77b4", label=f"training, mean of {smooth} steps")
-    axes.axhline(frequencies, color="#7f7f7f", linestyle="--", label="held out, frequencies alone")
+    axes.axhline(frequencies, color="#7f7f7f", linestyle="--", label="held out, token frequencies")
     axes.plot(steps[-1], held_out, "o", color="#d62728", label="held out, transformer", clip_on=False)
     axes.set(xlabel="step", ylabel="loss of a token", xlim=(0, len(losses)))
     axes.legend(frameon=False)
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of files, model and batches (default: %(default)s)")
     parser.add_argument("--out", type=Path, default="language_model.png", help="the picture (default: %(default)s)")
     args = parser.parse_args()
-    # The default of some accelerators is coarser than the differences that are looked at here.
+    # The default precision of some accelerators is too low for these comparisons.
     jax.config.update("jax_default_matmul_precision", "float32")
     if args.devices > 1:
         jax.config.update("jax_platforms", "cpu")
@@ -278,14 +278,14 @@ def main() -> None:
             _, first_losses = train(rows, min(args.steps, CHECKED_STEPS), args)
     with jax.set_mesh(mesh_of(args.devices)):
         model, losses = train(rows, args.steps, args)
-        guessed = held_out_loss(model, held_out)
+        held_out_mean = held_out_loss(model, held_out)
         frequencies = frequency_loss(rows, held_out)
         print(f"\n{'held-out files':<26}{'loss':>14}{'perplexity':>14}")
-        for name, loss in (("frequencies alone", frequencies), ("transformer", guessed)):
+        for name, loss in (("token frequencies", frequencies), ("transformer", held_out_mean)):
             print(f"{name:<26}{loss:>14.3f}{math.exp(loss):>14.1f}")
         differences = [compare(model, jax.device_put(rows[:ROWS], P("data")))]
-    save_picture(args.out, losses, frequencies, guessed)
-    print(f"\nThe losses are in {args.out}")
+    save_picture(args.out, losses, frequencies, held_out_mean)
+    print(f"\nThe plot of the losses is in {args.out}")
 
     if first_losses:
         print(f"\n{'loss of step':<26}{'1 device':>14}{f'{args.devices} devices':>14}")

@@ -1,14 +1,15 @@
-"""Semantic segmentation of scattered handwritten digits: one class per pixel, and pixels that do not count.
+"""Trains a U-Net to segment scattered handwritten digits: one class per pixel, and ignored pixels.
 
     python -m pip install ".[examples]" && python examples/segmentation.py
 
-Each canvas holds scikit-learn's digits on an empty background. A pixel's class is the digit whose ink covers it, or the
-background. Faint ink and the pixels beside it are neither: they carry the id 255, which ``ignore_index`` leaves out of
-the loss. Nine in ten of the others are background, so class weights make the digits count as much. A small U-Net learns
-from logits ``[batch, height, width, classes]``, once by cross-entropy alone and once by cross-entropy and Dice, which
-judges the regions and not the pixels. A table shows what that changes: the soft overlap rises, the intersection over
-union of digits that are found already moves a little either way. At the end the cross-entropy is spelled in two more
-ways, channel first and as the loss of one pixel under ``jax.vmap``, and a picture shows what the network sees.
+Each canvas holds scikit-learn's digits on an empty background. The class of a pixel is its digit, or the background.
+Faint ink and the pixels beside it have the id 255, and ``ignore_index`` removes them from the loss. Nine in ten other
+pixels are background, so class weights balance the digits.
+
+A small U-Net returns logits ``[batch, height, width, classes]``. It is trained twice: with cross-entropy, and with
+cross-entropy plus Dice. A table compares the two trainings. With Dice the soft overlap rises; the intersection over
+union changes little. The script then computes the cross-entropy in two more ways, channel first and per pixel under
+``jax.vmap``. Last, it saves a picture of inputs, labels and predictions.
 """
 
 import argparse
@@ -55,7 +56,7 @@ Loss: TypeAlias = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class UNet(nnx.Module):
-    """Three scales, halved and doubled, from ``[batch, height, width]`` to ``[batch, height, width, 11]``."""
+    """Three scales, from images ``[batch, height, width]`` to logits ``[batch, height, width, 11]``."""
 
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.fine = nnx.Conv(1, 16, (3, 3), rngs=rngs)
@@ -76,17 +77,17 @@ class UNet(nnx.Module):
 
 
 def doubled(images: jax.Array) -> jax.Array:
-    """Every pixel twice in each direction."""
+    """Repeats every pixel twice in each direction."""
     return images.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def scatter(
     rng: np.random.Generator, digits: np.ndarray, ids: np.ndarray, canvases: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Canvases of 48 x 48 pixels with about eight random digits each, and one label per pixel."""
+    """Returns canvases of 48 x 48 pixels with about eight random digits each, and one label per pixel."""
     images = np.zeros((canvases, 48, 48), np.float32)
     labels = np.full(images.shape, BACKGROUND, np.uint8)
-    # Digits never overlap: each lies somewhere in its own cell of a grid, of which half the cells stay empty.
+    # Digits never overlap: each has its own cell of a grid, and half of the cells stay empty.
     for canvas, row, column in np.argwhere(rng.random((canvases, 4, 4)) < 0.5):
         top, left = 12 * row + rng.integers(5), 12 * column + rng.integers(5)
         place = canvas, slice(top, top + 8), slice(left, left + 8)
@@ -99,18 +100,18 @@ def scatter(
 
 
 def whole(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """The loss of ``[batch, height, width, classes]`` at once."""
+    """The loss of logits ``[batch, height, width, classes]``."""
     return jaxce.cross_entropy(logits, labels, class_weights=weights, ignore_index=IGNORED)
 
 
 def channel_first(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """The loss of ``[batch, classes, height, width]``."""
+    """The loss of logits ``[batch, classes, height, width]``."""
     logits = jnp.moveaxis(logits, -1, 1)
     return jaxce.cross_entropy(logits, labels, axis=1, class_weights=weights, ignore_index=IGNORED)
 
 
 def pixel_by_pixel(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """The loss of one pixel, mapped over all of them. Totals add up where means do not; the mean is taken once."""
+    """The loss of one pixel under ``vmap``. The totals of the pixels add up, their means would not."""
 
     def pixel(logits: jax.Array, label: jax.Array) -> jaxce.Total:
         return jaxce.cross_entropy(logits, label, class_weights=weights, ignore_index=IGNORED, reduction="total")
@@ -120,13 +121,13 @@ def pixel_by_pixel(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> 
 
 
 def with_dice(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """Cross-entropy of the pixels and Dice of the regions; a digit that a canvas lacks has no region to find."""
+    """Cross-entropy plus Dice, without the digits that a canvas lacks."""
     dice = jaxce.dice_loss(logits, labels, ignore_index=IGNORED, absent="skip")
     return whole(logits, labels, weights) + dice
 
 
 def trained(loss: Loss, args: argparse.Namespace, digits: np.ndarray, ids: np.ndarray, name: str) -> UNet:
-    """A network that learned by one of the losses; the seed gives all the same start and the same canvases."""
+    """Trains a network with one of the losses. The seed gives all networks the same start and the same canvases."""
     rng = np.random.default_rng(args.seed)
     _, sampled_labels = scatter(rng, digits, ids, canvases=64)
     weights = jaxce.balanced_class_weights(sampled_labels, CLASSES, ignore_index=IGNORED)
@@ -143,7 +144,7 @@ def trained(loss: Loss, args: argparse.Namespace, digits: np.ndarray, ids: np.nd
 
 
 def print_scores(logits: dict[str, jax.Array], labels: jax.Array) -> None:
-    """Intersection over union of each class, and what Dice makes of the whole, one column for each training."""
+    """Prints intersection over union of each class, and the mean soft Dice, one column per training."""
     scored = np.asarray(labels != IGNORED)
     columns = []
     for scores in logits.values():
@@ -151,7 +152,7 @@ def print_scores(logits: dict[str, jax.Array], labels: jax.Array) -> None:
         ious = jaccard_score(np.asarray(labels)[scored], predicted, labels=range(CLASSES), average=None)
         dice = jaxce.dice_loss(scores, labels, ignore_index=IGNORED, absent="skip")
         columns.append([*ious, np.mean(ious), 1 - float(dice)])
-    print("\nintersection over union, of networks trained with")
+    print("\nintersection over union of the networks trained with")
     print(f"{'class':<16}" + "".join(f"{name:>24}" for name in logits) + f"{'change':>10}")
     names = [*range(10), "background", "mean", "mean soft Dice"]
     for name, *row in zip(names, *columns, strict=True):
@@ -159,16 +160,16 @@ def print_scores(logits: dict[str, jax.Array], labels: jax.Array) -> None:
 
 
 def save_picture(path: Path, images: jax.Array, labels: jax.Array, predicted: jax.Array) -> None:
-    """Input, truth and prediction side by side, one row per canvas."""
+    """Saves input, label and prediction side by side, one row per canvas."""
     figure = Figure(figsize=(8, 2.65 * len(images) + 0.8), layout="constrained")
     rows = figure.subplots(len(images), 3)
     style = {"cmap": ListedColormap(list(COLORS.values())), "vmin": 0, "vmax": CLASSES}
     for row, image, truth, guess in zip(rows, images, labels, predicted, strict=True):
         row[0].imshow(image, cmap="gray_r")
         row[1].imshow(jnp.where(truth == IGNORED, CLASSES, truth), **style)
-        # Nothing ever told the network what to say where the truth is ignored.
+        # The network was never trained on ignored pixels, so their predictions mean nothing.
         row[2].imshow(jnp.where(truth == IGNORED, CLASSES, guess), **style)
-    for axes, title in zip(rows[0], ("input", "truth", "prediction where it counts"), strict=True):
+    for axes, title in zip(rows[0], ("input", "label", "prediction (ignored pixels masked)"), strict=True):
         axes.set_title(title)
     for axes in rows.flat:
         axes.set(xticks=[], yticks=[])
@@ -199,14 +200,14 @@ def main() -> None:
     predicted = jnp.argmax(logits, axis=-1)
     weights = jaxce.balanced_class_weights(labels, CLASSES, ignore_index=IGNORED)
     loss, gradient = jax.value_and_grad(whole)(logits, labels, weights)
-    print(f"\n{'spelling of the loss':<24}{'value':>12}{'differs by':>14}{'gradient, relative':>22}")
+    print(f"\n{'the same loss as':<24}{'value':>12}{'differs by':>14}{'gradient, relative':>22}")
     for spelling in (whole, channel_first, pixel_by_pixel):
         other_loss, other_gradient = jax.value_and_grad(spelling)(logits, labels, weights)
         gradient_error = jnp.max(abs(other_gradient - gradient)) / jnp.max(abs(gradient))
         print(f"{spelling.__name__:<24}{other_loss:>12.8f}{abs(other_loss - loss):>14.1e}{gradient_error:>22.1e}")
 
     save_picture(args.out, images[:3], labels[:3], predicted[:3])
-    print(f"\nInput, truth and prediction are in {args.out}")
+    print(f"\nInputs, labels and predictions are in {args.out}")
 
 
 if __name__ == "__main__":
