@@ -104,15 +104,15 @@ def open_sigmoid(
     pos_weight: ArrayLike | None = None,
     name: str = "logits",
     filler: float = 0.0,
-    no: int = 0,
+    negative_label: int = 0,
     rows: bool = False,
     bounded: bool = False,
     **hyperparameters: Bounded,
 ) -> SigmoidInputs:
-    """Opens a loss over yes-or-no questions: one label for each logit, and an example each or, in ``rows``, together.
+    """Opens a loss over binary labels, one for each logit; each is an example, or with ``rows`` each row of classes is.
 
-    ``no`` is the label for it. Where they are masked, ``filler`` stands for the logit, and yes for the label. Floating
-    labels that are ``bounded`` must lie between no and yes.
+    Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1. With
+    ``bounded``, floating labels must lie between ``negative_label`` and 1.
     """
     check_reduction(reduction)
     x = floating(name, logits)
@@ -130,7 +130,7 @@ def open_sigmoid(
         logits=fill_masked(x, shown, filler),
         axis=axis,
         mask=mask,
-        labels=check_binary_labels(fill_masked(as_jax_array(y), shown, 1.0), dtype, no, bounded),
+        labels=check_binary_labels(fill_masked(as_jax_array(y), shown, 1.0), dtype, negative_label, bounded),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),

@@ -270,7 +270,7 @@ def soft_margin_loss(
         sample_weights=sample_weights,
         where=where,
         reduction=reduction,
-        no=-1,
+        negative_label=-1,
         bounded=True,
     )
     return run_loss(_soft_margin_loss, x, reduction)
