@@ -397,5 +397,9 @@ def test_options_at_hand_are_checked_in_arrays_too(call):
         call()
 
 
-def test_nn_has_functional():
-    assert nn.functional.cross_entropy is F.cross_entropy
+def test_the_imports_of_pytorch_users_find_the_same_modules():
+    import jaxce.torch.nn
+    import jaxce.torch.nn.functional
+
+    assert jaxce.torch.nn.functional is jaxce.torch.functional is F
+    assert jaxce.torch.nn is nn

@@ -16,7 +16,6 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._types import Hyperparameter
-from jaxce.torch import functional
 from jaxce.torch._arguments import (
     LinearCrossEntropyOptions,
     check_layer,
@@ -27,7 +26,8 @@ from jaxce.torch._arguments import (
     check_scalar,
     legacy_reduction,
 )
-from jaxce.torch.functional import (
+from jaxce.torch.nn import functional
+from jaxce.torch.nn.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
