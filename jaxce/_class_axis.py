@@ -1,6 +1,5 @@
 """The class axis: what lies along it, one class of each example, and its shards."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -8,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import PartitionSpec
 
-from jaxce._numerics import compute_dtype, fill_masked
+from jaxce._numerics import fill_masked
 from jaxce._sharding import class_split, is_explicit
-from jaxce._types import ArrayOrTangent, AxisName, Shape, Size, Target
+from jaxce._types import ArrayOrTangent, AxisName, Shape, Size
 
-FEW_CLASSES = 4096
+MAX_COMPARED_CLASSES = 4096
 """Up to this many classes a label is found by comparing ids. A gather costs a TPU v5e as much as 4,500 classes do."""
 
 
@@ -51,11 +50,6 @@ def mask_rows(x: ArrayOrTangent, mask: Array | None, axis: int) -> Array:
     return rows
 
 
-def mask_probs(q: Target, mask: Array | None, axis: int) -> Target:
-    """The target with probabilities of 0 in masked rows."""
-    return q if q.probs is None else dataclasses.replace(q, probs=mask_rows(q.probs, mask, axis))
-
-
 def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
     """Where each class is the example's own: bool, the class axis at ``axis`` and split by these explicit mesh axes."""
     shape: list[Size] = [1] * (ids.ndim + 1)
@@ -68,7 +62,7 @@ def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
     return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape), out_sharding=spec) == jnp.expand_dims(ids, axis)
 
 
-def own_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
+def is_label(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
     """Where each class of ``x`` is the example's own: bool, split along the classes as ``x`` is."""
     return one_hot(ids, x.shape[axis], axis, class_split(x, axis))
 
@@ -79,7 +73,7 @@ def take_class(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
     An id outside the classes picks the nearest one, and is left for `checkify` to find.
     """
     if class_split(x, axis) is not None:
-        return jnp.sum(jnp.where(own_class(ids, x, axis), x, jnp.zeros((), x.dtype)), axis)
+        return jnp.sum(jnp.where(is_label(ids, x, axis), x, jnp.zeros((), x.dtype)), axis)
     return _gather(x, ids, axis % x.ndim)
 
 
@@ -115,7 +109,7 @@ def take_per_class(per_class: Array, ids: Array, class_axis_name: AxisName | Non
 
 def is_compared(classes: Size) -> bool:
     """Whether the classes are few enough for one of them to be found by comparing ids, and not by a gather."""
-    return isinstance(classes, int) and classes <= FEW_CLASSES
+    return isinstance(classes, int) and classes <= MAX_COMPARED_CLASSES
 
 
 def with_index_check(ids: Array, classes: Size) -> Array:
@@ -132,40 +126,6 @@ def is_local_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
     """Whether the class of each example is among those of ``x``, and not in another shard."""
     here: Array = (ids >= 0) & (ids < x.shape[axis])
     return here
-
-
-def local_label_weight(q: Target, x: ArrayOrTangent, axis: int) -> Array:
-    """The weight of the label where ``x`` holds its class, and 0 where another shard does; NaN for an invalid id."""
-    # Not a product with 0 or 1, of which XLA makes a choice that loses NaN.
-    return jnp.where(is_local_class(q.ids, x, axis), q.label_weight, 0 * q.label_weight)
-
-
-def dense_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:
-    """The dense part of ``q_c``, ``scale_c probs_c + offset_c``, to be broadcast with ``x``."""
-    offset: Array | None = None if q.offset is None else broadcast_per_class(q.offset, x.ndim, axis)
-    if q.probs is None:
-        return jnp.zeros((), compute_dtype(x)) if offset is None else offset
-    scaled: Array = broadcast_per_class(q.scale, x.ndim, axis) * q.probs.astype(q.scale.dtype)
-    return scaled if offset is None else scaled + offset
-
-
-def dense_mass(q: Target, x: ArrayOrTangent, axis: int) -> Array:
-    """The sum of the dense part over the classes."""
-    offset = jnp.zeros((), q.dtype)
-    if q.offset is not None:
-        offset = jnp.sum(jnp.broadcast_to(q.offset, x.shape[axis : axis + 1]))
-    if q.probs is None:
-        return offset
-    return jnp.sum(dense_target(dataclasses.replace(q, offset=None), x, axis), axis) + offset
-
-
-def whole_target(q: Target, x: ArrayOrTangent, axis: int) -> Array:
-    """``q_c`` of every class, to be broadcast with ``x``; a row of NaN for an invalid id."""
-    dense = dense_target(q, x, axis)
-    if q.ids is None:
-        return dense
-    label_weight = expand_class_axis(q.label_weight, axis)
-    return dense + jnp.where(own_class(q.ids, x, axis), label_weight, 0 * label_weight)
 
 
 def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:

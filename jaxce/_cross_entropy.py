@@ -28,20 +28,16 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import (
-    dense_mass,
-    dense_target,
     expand_class_axis,
-    local_label_weight,
-    mask_probs,
+    is_label,
     mask_rows,
-    own_class,
     psum_classes,
     take_class,
-    whole_target,
 )
-from jaxce._numerics import compute_dtype, keep_finite, safe_multiply, safe_multiply_no_select
-from jaxce._rows import CrossEntropy, class_dot, map_rows, row_cross_entropy
-from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs, Target
+from jaxce._coefficients import Target
+from jaxce._numerics import clip_to_finite, compute_dtype, safe_multiply, safe_multiply_no_select
+from jaxce._rows import RowCrossEntropy, class_dot, map_rows, row_cross_entropy
+from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs
 
 T = TypeVar("T")
 
@@ -56,23 +52,23 @@ def cross_entropy_from_logits(x: SoftmaxInputs, q: Target) -> tuple[PerExample, 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _cross_entropy(
     x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, name: AxisName | None
-) -> CrossEntropy:
+) -> RowCrossEntropy:
     """``H = t + Q log1p(r)``, ``m``, ``r`` and ``Q``, by the way of the machine."""
     return row_cross_entropy(x, q, axis=axis, mask=mask, class_axis_name=name)
 
 
 def _jvp(axis: int, name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (x, q, mask), (dx, dq, _) = primals, tangents
-    h, m, r, mass = _cross_entropy(x, q, mask, axis, name)
+    h, m, r, q_sum = _cross_entropy(x, q, mask, axis, name)
 
-    zeros = jnp.zeros_like(h), jnp.zeros_like(mass)
-    dh, d_mass = _jvp_along(lambda q: _expectation(x, q, mask, m, jnp.log1p(r), axis, name), q, dq, zeros)
+    zeros = jnp.zeros_like(h), jnp.zeros_like(q_sum)
+    dh, d_q_sum = _jvp_along(lambda q: _expectation(x, q, mask, m, jnp.log1p(r), axis, name), q, dq, zeros)
     d_log_z = jnp.zeros_like(r)
     if not isinstance(dx, SymbolicZero):
-        dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, mass), axis, name)
+        dh_along_x, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, q_sum), axis, name)
         dh += dh_along_x
-    tangents = dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_mass
-    return CrossEntropy(h, m, r, mass), CrossEntropy(*tangents)
+    tangents = dh, jnp.zeros_like(m), (1 + r) * d_log_z, d_q_sum
+    return RowCrossEntropy(h, m, r, q_sum), RowCrossEntropy(*tangents)
 
 
 _cross_entropy.defjvp(_jvp, symbolic_zeros=True)
@@ -87,19 +83,19 @@ def _jvp_logits(
 
     Where ``p_c`` is close to 1, ``p_c - 1 = (e_c - 1 - r) / (1 + r)`` keeps digits that ``p_c`` itself has lost.
     """
-    x, dx, q = mask_rows(x, mask, axis), mask_rows(dx, mask, axis), mask_probs(q, mask, axis)
-    m, r, mass = (expand_class_axis(a, axis) for a in sums)
+    x, dx, q = mask_rows(x, mask, axis), mask_rows(dx, mask, axis), q.masked(mask, axis)
+    m, r, q_sum = (expand_class_axis(a, axis) for a in sums)
     x, dx = x.astype(m.dtype), dx.astype(m.dtype)
     e, s = jnp.exp(x - m), 1 + r
     p = e / s
-    dense = dense_target(q, x, axis)
+    dense = q.dense(x, axis)
     if q.ids is None:
-        gradient = jnp.where(p > 0.5, mass * (((e - 1) - r) / s) + (mass - dense), mass * p - dense)
+        gradient = jnp.where(p > 0.5, q_sum * (((e - 1) - r) / s) + (q_sum - dense), q_sum * p - dense)
     else:
-        own = own_class(q.ids, x, axis)
-        gradient = jnp.where(own, (e - 1) - r, e) * (mass / s)
+        own = is_label(q.ids, x, axis)
+        gradient = jnp.where(own, (e - 1) - r, e) * (q_sum / s)
         if q.is_dense:
-            gradient += jnp.where(own, mass - expand_class_axis(q.label_weight, axis), 0) - dense
+            gradient += jnp.where(own, q_sum - expand_class_axis(q.label_weight, axis), 0) - dense
     return psum_classes(jnp.sum(gradient * dx, axis), name), psum_classes(jnp.sum(p * dx, axis), name)
 
 
@@ -107,16 +103,16 @@ def _expectation(
     x: Array, q: Target, mask: Array | None, m: Array, log_s: Array, axis: int, name: AxisName | None
 ) -> tuple[PerExample, PerExample]:
     """``sum_c q_c (log_z - x_c)`` for a known ``log_z = m + log_s``, and ``sum_c q_c``; linear in ``q``."""
-    x, q = mask_rows(x, mask, axis).astype(m.dtype), mask_probs(q, mask, axis)
-    h = mass = jnp.zeros_like(m)
+    x, q = mask_rows(x, mask, axis).astype(m.dtype), q.masked(mask, axis)
+    h = q_sum = jnp.zeros_like(m)
     if q.is_dense:
         gap = (expand_class_axis(m, axis) - x) + expand_class_axis(log_s, axis)
-        h, mass = h + jnp.sum(safe_multiply(dense_target(q, x, axis), gap), axis), mass + dense_mass(q, x, axis)
+        h, q_sum = h + jnp.sum(safe_multiply(q.dense(x, axis), gap), axis), q_sum + q.dense_sum(x, axis)
     if q.ids is not None:
-        label_weight = local_label_weight(q, x, axis)
+        label_weight = q.local_label_weight(x, axis)
         h += safe_multiply(label_weight, (m - take_class(x, q.ids, axis)) + log_s)
-        mass += label_weight
-    return psum_classes(h, name), psum_classes(mass, name)
+        q_sum += label_weight
+    return psum_classes(h, name), psum_classes(q_sum, name)
 
 
 def nll_from_log_probs(x: SoftmaxInputs, q: Target) -> PerExample:
@@ -151,8 +147,8 @@ def _weighted_tangents(
     dx: Array, q: Target, mask: Array | None, dtype: DTypeLike, axis: int, name: AxisName | None
 ) -> PerExample:
     """``sum_c q_c dx_c``."""
-    dx, q = mask_rows(dx, mask, axis).astype(dtype), mask_probs(q, mask, axis)
-    return psum_classes(jnp.sum(whole_target(q, dx, axis) * dx, axis), name)
+    dx, q = mask_rows(dx, mask, axis).astype(dtype), q.masked(mask, axis)
+    return psum_classes(jnp.sum(q.all_classes(dx, axis) * dx, axis), name)
 
 
 def _jvp_along(f: Callable[[Target], T], q: Target, dq: Target, zero: T) -> T:
@@ -182,7 +178,7 @@ def describe_logits(x: Array, class_axis_name: AxisName | None) -> LinearAux:
 
     def reduce(x: Array) -> tuple[Array, ...]:
         top = jnp.max(x, -1)
-        m = keep_finite(top)
+        m = clip_to_finite(top)
         if name is not None:
             m = lax.pmax(m, name)
         gap = m[..., None] - x

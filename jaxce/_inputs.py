@@ -118,7 +118,7 @@ def open_sigmoid(
     x = floating(name, logits)
     if x.ndim or rows:
         axis = class_axis(name, x.shape, axis) if rows else one_axis("axis", name, x.shape, axis)
-    y = answer_array(name, labels, x.shape)
+    y = binary_label_array(name, labels, x.shape)
     dtype = compute_dtype(x)
     examples = example_shape(x, axis) if rows else x.shape
     keep = check_mask(where, examples)
@@ -295,7 +295,7 @@ def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
     return ""
 
 
-def answer_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
+def binary_label_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     """Labels of yes-or-no questions: exactly one for each logit."""
     y = array("labels", labels)
     if not (y.dtype == jnp.bool_ or jnp.issubdtype(y.dtype, jnp.integer) or jnp.issubdtype(y.dtype, jnp.floating)):

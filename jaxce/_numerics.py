@@ -26,7 +26,7 @@ def fill_masked(x: ArrayOrTangent, mask: Array | None, filler: float = 0.0) -> A
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))
 
 
-def keep_finite(x: Array) -> Array:
+def clip_to_finite(x: Array) -> Array:
     """``x`` with the largest finite number for infinity, so that a difference from it is no NaN; NaN stays NaN."""
     bounds = jnp.finfo(x.dtype)
     return jnp.clip(x, bounds.min, bounds.max)

@@ -8,8 +8,8 @@ from jax.typing import ArrayLike
 
 from jaxce._class_axis import broadcast_mask
 from jaxce._inputs import (
-    answer_array,
     array,
+    binary_label_array,
     check_choice,
     one_axis,
     open_sigmoid,
@@ -59,7 +59,7 @@ def open_regions(
         refuse_ignore_index(ignore_index, "yes-or-no labels")
         x, y = array(name, logits), array("labels", labels)
         if axis is None:
-            answer_array(name, y, x.shape)
+            binary_label_array(name, y, x.shape)
             x, y, axis = jnp.expand_dims(x, -1), jnp.expand_dims(y, -1), -1
         pixels = open_sigmoid(x, y, axis=axis, rows=True, bounded=True, **shared)
     else:

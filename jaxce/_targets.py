@@ -8,16 +8,17 @@ from jax import Array, lax
 from jaxce._class_axis import (
     broadcast_per_class,
     expand_class_axis,
+    is_label,
     local_ids,
     mask_rows,
-    own_class,
     take_per_class,
     with_index_check,
 )
+from jaxce._coefficients import Target
 from jaxce._cross_entropy import weighted_sum
 from jaxce._numerics import compute_dtype, is_off, safe_multiply
 from jaxce._sharding import class_split
-from jaxce._types import Hyperparameter, PerExample, Probs, SoftmaxInputs, Target
+from jaxce._types import Hyperparameter, PerExample, Probs, SoftmaxInputs
 
 
 def target(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
@@ -58,7 +59,7 @@ def target_probs(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> Arr
     if isinstance(x.labels, Probs):
         p = mask_rows(x.labels.probs, x.mask, x.axis).astype(dtype)
     else:
-        p = own_class(x.labels.ids, x.logits, x.axis).astype(dtype)
+        p = is_label(x.labels.ids, x.logits, x.axis).astype(dtype)
         if x.labels.valid is not None:  # a sum: of a product with 0 or 1 XLA makes a choice, without NaN
             p += expand_class_axis(jnp.where(x.labels.valid, jnp.zeros((), dtype), jnp.nan), x.axis)
     eps = jnp.asarray(label_smoothing, dtype)

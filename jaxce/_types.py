@@ -194,29 +194,3 @@ class LinearAux(NamedTuple):
     log_z: Array
     argmax: Array
     entropy: Array
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """The coefficients ``q_c = label_weight [c = ids] + scale_c probs_c + offset_c`` of a loss, or those given.
-
-    ``ids`` and ``label_weight`` are one number per example, the latter NaN for an invalid id. ``scale`` and ``offset``
-    are scalars or ``[classes]``.
-    """
-
-    ids: ArrayOrTangent = None
-    label_weight: ArrayOrTangent = None
-    probs: ArrayOrTangent = None
-    scale: ArrayOrTangent = None
-    offset: ArrayOrTangent = None
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype that the coefficients are computed in."""
-        return next(a.dtype for a in (self.label_weight, self.scale, self.offset) if a is not None)
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether classes other than the label have a coefficient, too."""
-        return self.probs is not None or self.offset is not None

@@ -18,7 +18,7 @@ FLOORS = [
     {"_types", "_sharding"},
     {"_numerics"},
     {"_value_checks", "_class_axis"},
-    {"_rows._record", "_rows._platform"},
+    {"_coefficients", "_rows._record", "_rows._platform"},
     {"_rows._accelerator", "_rows._linear"},
     {"_rows._cpu"},
     {"_rows"},

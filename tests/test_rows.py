@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxce._rows import CrossEntropy, RowSums, _accelerator, _cpu, merge
-from jaxce._types import Target
+from jaxce._coefficients import Target
+from jaxce._rows import RowCrossEntropy, RowSums, _accelerator, _cpu, merge
 
 RNG = np.random.default_rng(0)
 INF, NAN = np.inf, np.nan
@@ -30,7 +30,7 @@ WAYS = {
     "accelerators": accelerator,
     "accelerators, one reduction": one_reduction,
     "one CPU, fused": _cpu._fused,
-    "one CPU": _cpu.cross_entropy,
+    "one CPU": _cpu.row_cross_entropy,
 }
 
 ROWS = {
@@ -69,7 +69,7 @@ def exact(x, q):
         gap = m[:, None] - x
         others = np.exp(-gap).sum(-1) - 1
         h = np.where(q == 0, 0, q * (gap + np.log1p(others)[:, None])).sum(-1)
-        return CrossEntropy(h, m, others, q.sum(-1))
+        return RowCrossEntropy(h, m, others, q.sum(-1))
 
 
 @pytest.mark.parametrize("kind", ["ids", "smoothed ids", "probabilities"])
@@ -80,7 +80,7 @@ def test_the_sums(way, rows, kind):
     q, dense = target(kind, x.shape)
     got = jax.jit(partial(WAYS[way], axis=1))(jnp.asarray(x), q, None)
     want = exact(np.float64(x), dense)
-    for name, a, b in zip(CrossEntropy._fields, got, want, strict=True):
+    for name, a, b in zip(RowCrossEntropy._fields, got, want, strict=True):
         b = np.where(np.abs(b) > np.finfo(np.float32).max, np.inf, b)
         np.testing.assert_allclose(a, b, rtol=5e-6, atol=2e-6, err_msg=name)
 
@@ -92,7 +92,7 @@ def test_16_bits_keep_a_tiny_r(way, dtype):
     for q in (target("ids", x.shape)[0], Target(probs=jnp.float32([[1, 0, 0]]), scale=jnp.float32(1))):
         got = WAYS[way](x, q, None, 1)
         np.testing.assert_allclose(got.r, [np.exp(-20.0) + np.exp(-24.0)], rtol=1e-6)
-        np.testing.assert_allclose(got.h / got.mass, got.r, rtol=1e-6)
+        np.testing.assert_allclose(got.h / got.q_sum, got.r, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["ids", "probabilities"])
@@ -111,7 +111,7 @@ def test_a_row_of_minus_inf_and_an_invalid_id(way):
     got = WAYS[way](x, q, None, 1)
     assert got.m[0] + jnp.log1p(got.r[0]) == -INF
     assert np.isnan(got.h[1])
-    assert np.isnan(got.mass[1])
+    assert np.isnan(got.q_sum[1])
 
 
 @pytest.mark.parametrize("kind", ["ids", "smoothed ids", "probabilities"])

@@ -12,17 +12,18 @@ from typing import TypeVar
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._class_axis import dense_mass, is_local_class
+from jaxce._class_axis import is_local_class
+from jaxce._coefficients import Target
 from jaxce._rows import _accelerator, _cpu
 from jaxce._rows._linear import add_kernel_gradient, default_chunk_size
 from jaxce._rows._platform import no_sharing, on_one_cpu
-from jaxce._rows._record import CrossEntropy, RowSums, merge
-from jaxce._types import AxisName, Target
+from jaxce._rows._record import RowCrossEntropy, RowSums, merge
+from jaxce._types import AxisName
 
 T = TypeVar("T")
 
 __all__ = [
-    "CrossEntropy",
+    "RowCrossEntropy",
     "RowSums",
     "add_kernel_gradient",
     "class_dot",
@@ -36,17 +37,17 @@ __all__ = [
 
 def row_cross_entropy(
     x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
-) -> CrossEntropy:
+) -> RowCrossEntropy:
     """``H`` and its sums over the classes of each row of ``x``, and over their shards; masked rows hold any number.
 
     An id counts from the first class of its shard, and lies outside the range of all others.
     """
 
-    def whole(x: Array, q: Target, mask: Array | None) -> CrossEntropy:
+    def whole(x: Array, q: Target, mask: Array | None) -> RowCrossEntropy:
         return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
 
     if class_axis_name is None:
-        return on_one_cpu(partial(_cpu.cross_entropy, axis=axis), whole, x, q, mask)
+        return on_one_cpu(partial(_cpu.row_cross_entropy, axis=axis), whole, x, q, mask)
     parts = _accelerator.row_sums(x, q, mask, axis)
     return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
@@ -59,8 +60,8 @@ def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, name: AxisName
         first = lax.pmin(jnp.where(at_max, shard, lax.axis_size(name)), name)
         return merge(parts, shard == first, maximum, total)
     merged = merge(parts, is_local_class(q.ids, x, axis), maximum, total)
-    dense = jnp.zeros((), merged.m.dtype) if q.offset is None else total(dense_mass(q, x, axis))
-    return merged._replace(mass=jnp.broadcast_to(q.label_weight + dense, merged.m.shape))
+    dense = jnp.zeros((), merged.m.dtype) if q.offset is None else total(q.dense_sum(x, axis))
+    return merged._replace(q_sum=jnp.broadcast_to(q.label_weight + dense, merged.m.shape))
 
 
 def class_dot(

@@ -7,22 +7,18 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._class_axis import (
-    dense_mass,
-    dense_target,
     expand_class_axis,
     is_compared,
+    is_label,
     is_local_class,
-    local_label_weight,
-    mask_probs,
     mask_rows,
-    own_class,
     take_class,
 )
-from jaxce._numerics import compute_dtype, fill_masked, keep_finite, safe_multiply
+from jaxce._coefficients import Target
+from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply
 from jaxce._rows._platform import has_one_device
 from jaxce._rows._record import RowSums
 from jaxce._sharding import class_split
-from jaxce._types import Target
 
 FEWEST = 128
 """Up to this many classes one device makes one reduction of all sums; a partitioner would gather classes it splits."""
@@ -34,48 +30,48 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, on_cpu: bool = 
     Where classes are few and there is one device, all sums are one reduction: XLA:TPU leaves sums of float32 pixels in
     kernels of their own. (`tests/on_tpu.py` counts them.) Blocks ``on_cpu`` gather the label and have a sum each.
     """
-    raw, x, q = x, mask_rows(x, mask, axis), mask_probs(q, mask, axis)
-    m = keep_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
+    raw, x, q = x, mask_rows(x, mask, axis), q.masked(mask, axis)
+    m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
-    left_out = gap == 0 if q.ids is None else own_class(q.ids, x, axis)
+    left_out = gap == 0 if q.ids is None else is_label(q.ids, x, axis)
     terms = {"others": jnp.where(left_out, 0, e)}
     if q.ids is None:
         terms["at_m"] = left_out.astype(m.dtype)
     elif not on_cpu and _is_compared(x, axis):
         terms["label_gap"] = jnp.where(left_out, gap, 0)
     if q.is_dense:
-        dense = dense_target(q, x, axis)
+        dense = q.dense(x, axis)
         terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
     if q.probs is not None:
-        terms["mass"] = dense
+        terms["q_sum"] = dense
     together = not on_cpu and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
     sums = _sums_at_once(terms, axis) if together else {name: jnp.sum(term, axis) for name, term in terms.items()}
     zeros = jnp.zeros_like(m)
     t = sums.get("t", zeros)
-    mass = sums.get("mass", zeros if q.offset is None else zeros + dense_mass(q, x, axis))
+    q_sum = sums.get("q_sum", zeros if q.offset is None else zeros + q.dense_sum(x, axis))
     if q.ids is None:
-        return RowSums(m, sums["others"] + (sums["at_m"] - 1), t, mass)
+        return RowSums(m, sums["others"] + (sums["at_m"] - 1), t, q_sum)
     label_gap = sums.get("label_gap")
     if label_gap is None:
         label_gap = m - fill_masked(take_class(raw, q.ids, axis), mask).astype(m.dtype)
-    label_weight = local_label_weight(q, x, axis)
+    label_weight = q.local_label_weight(x, axis)
     r = sums["others"] + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
-    return RowSums(m, r, t + safe_multiply(label_weight, label_gap), mass + label_weight)
+    return RowSums(m, r, t + safe_multiply(label_weight, label_gap), q_sum + label_weight)
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     """``sum_c q_c x_c`` for each row."""
-    wide, q = mask_rows(x, mask, axis).astype(q.dtype), mask_probs(q, mask, axis)
+    wide, q = mask_rows(x, mask, axis).astype(q.dtype), q.masked(mask, axis)
     dot = jnp.zeros((), wide.dtype)
     if q.is_dense:
-        dot += jnp.sum(safe_multiply(dense_target(q, x, axis), wide), axis)
+        dot += jnp.sum(safe_multiply(q.dense(x, axis), wide), axis)
     if q.ids is not None:
         if _is_compared(x, axis):
-            label = jnp.sum(jnp.where(own_class(q.ids, x, axis), wide, 0), axis)
+            label = jnp.sum(jnp.where(is_label(q.ids, x, axis), wide, 0), axis)
         else:
             label = fill_masked(take_class(x, q.ids, axis), mask).astype(wide.dtype)
-        dot += safe_multiply(local_label_weight(q, x, axis), label)
+        dot += safe_multiply(q.local_label_weight(x, axis), label)
     return dot
 
 

@@ -15,18 +15,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._class_axis import (
-    dense_mass,
-    dense_target,
     example_shape,
     expand_class_axis,
     flatten_batch_axes,
     is_static,
     take_class,
 )
-from jaxce._numerics import fill_masked, keep_finite, safe_multiply, safe_multiply_no_select
+from jaxce._coefficients import Target
+from jaxce._numerics import clip_to_finite, fill_masked, safe_multiply, safe_multiply_no_select
 from jaxce._rows import _accelerator
-from jaxce._rows._record import CrossEntropy
-from jaxce._types import ArrayOrTangent, Target
+from jaxce._rows._record import RowCrossEntropy
+from jaxce._types import ArrayOrTangent
 
 SMALLEST = 2**21
 """Arrays of fewer elements are one block: a loop costs more than it saves."""
@@ -41,45 +40,45 @@ WIDEST = 2**15
 """Classes in a row, at most, that XLA:CPU sums by its fast kernels."""
 
 
-def cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEntropy:
+def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
     """``H`` and its sums over the classes of each row."""
     if xla_cpu_fuses_row_sum(x, q, axis):
         return _fused(x, q, mask, axis)
 
-    def of_block(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEntropy:
+    def of_block(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
         return _accelerator.row_sums(x, q, mask, axis, on_cpu=True).cross_entropy()
 
-    whole: CrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
+    whole: RowCrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
     return whole  # the gradient has its own difference x - m
 
 
-def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> CrossEntropy:
+def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
     """The same in float32 by sums without selects; masked rows are computed with, and left out at the end.
 
     ``r`` loses what is below 1e-7: to leave the label out of the sum takes 1.2 to 2.2 times as long. The dense part of
     ``H`` is one sum of ``q_c (log_z - x_c)``, which needs no ``Q``: two sums of the probabilities take twice as long.
     """
-    m = keep_finite(jnp.max(lax.stop_gradient(x), axis))
+    m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis))
     r = jnp.sum(jnp.exp(x - expand_class_axis(m, axis)), axis) - 1
     log_s = jnp.log1p(r)
-    h = mass = jnp.zeros_like(m)
+    h = q_sum = jnp.zeros_like(m)
     if q.is_dense:
         offset, scale, own_m, own_log_s = lax.optimization_barrier((q.offset, q.scale, m, log_s))
         own = dataclasses.replace(q, offset=offset, scale=scale)
-        h, mass = -_dense_dot(x, own, axis, own_m, own_log_s), mass + _dense_mass(q, x, axis)
+        h, q_sum = -_dense_dot(x, own, axis, own_m, own_log_s), q_sum + _dense_sum(q, x, axis)
     if q.ids is not None:
         h += safe_multiply(q.label_weight, (m - take_class(x, q.ids, axis)) + log_s)
-        mass += q.label_weight
-    sums = CrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, mass)))
+        q_sum += q.label_weight
+    sums = RowCrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, q_sum)))
     return sums if q.probs is None else lax.optimization_barrier(sums)  # or the exponentials are kept for the gradient
 
 
-def _dense_mass(q: Target, x: Array, axis: int) -> Array:
-    """`dense_mass`, with class weights as a matrix product: a sum would share ``scale_c probs_c`` with that of H."""
+def _dense_sum(q: Target, x: Array, axis: int) -> Array:
+    """`Target.dense_sum`; class weights as a matrix product, as a sum would share ``scale_c probs_c`` with that of H."""
     if q.probs is None or q.scale.ndim == 0:
-        return dense_mass(q, x, axis)
+        return q.dense_sum(x, axis)
     scaled = jnp.tensordot(q.probs, q.scale, ((axis,), (0,)), precision="highest")
-    return scaled if q.offset is None else scaled + dense_mass(dataclasses.replace(q, probs=None), x, axis)
+    return scaled if q.offset is None else scaled + dataclasses.replace(q, probs=None).dense_sum(x, axis)
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
@@ -108,9 +107,9 @@ def _dense_dot(x: Array, q: Target, axis: int, *less: Array) -> Array:
 
     def again() -> Array:
         nan_if_any = 0 * jnp.sum(jnp.exp(-x * x), 1)  # the minimum in the safe product loses NaN
-        return nan_if_any - jnp.sum(safe_multiply_no_select(dense_target(q, x, 1), -difference()), 1)
+        return nan_if_any - jnp.sum(safe_multiply_no_select(q.dense(x, 1), -difference()), 1)
 
-    dot = jnp.sum(dense_target(q, x, 1) * difference(), 1)
+    dot = jnp.sum(q.dense(x, 1) * difference(), 1)
     return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), again, lambda: dot), rows)
 
 

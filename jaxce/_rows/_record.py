@@ -19,39 +19,39 @@ class RowSums(NamedTuple):
         m: ``max_c x_c``, kept finite.
         r: ``sum_c exp(x_c - m) - 1``, so that ``log_z = m + log1p(r)``.
         t: ``sum_c q_c (m - x_c)``, with ``0 * inf = 0``.
-        mass: ``sum_c q_c``.
+        q_sum: ``sum_c q_c``.
     """
 
     m: Array
     r: Array
     t: Array
-    mass: Array
+    q_sum: Array
 
-    def cross_entropy(self) -> "CrossEntropy":
+    def cross_entropy(self) -> "RowCrossEntropy":
         """``H = t + Q log1p(r)``, with ``0 * inf = 0``."""
         log_s = jnp.log1p(self.r)
-        nothing = (self.mass == 0) & jnp.isinf(log_s)
-        return CrossEntropy(jnp.where(nothing, self.t, self.t + self.mass * log_s), self.m, self.r, self.mass)
+        nothing = (self.q_sum == 0) & jnp.isinf(log_s)
+        return RowCrossEntropy(jnp.where(nothing, self.t, self.t + self.q_sum * log_s), self.m, self.r, self.q_sum)
 
 
-class CrossEntropy(NamedTuple):
+class RowCrossEntropy(NamedTuple):
     """The cross-entropy ``H = sum_c q_c (log_z - x_c)`` of each row, and the sums that its derivative needs."""
 
     h: Array
     m: Array
     r: Array
-    mass: Array
+    q_sum: Array
 
 
 def merge(
-    parts: RowSums, leaves_out: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
+    parts: RowSums, subtracts_one: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
 ) -> RowSums:
     """The sums of whole rows from those of parts of their classes; ``maximum`` and ``total`` reduce over the parts.
 
-    For each row one part ``leaves_out`` its 1, that of the label or of the maximum: then ``r`` keeps its small digits.
+    Of each row one part ``subtracts_one``, the term of the label or of the maximum, so ``r`` has its small digits.
     """
     m = maximum(lax.stop_gradient(parts.m))
     gap = m - parts.m
     factor = jnp.exp(-gap)
-    r = total(jnp.where(leaves_out, parts.r * factor + jnp.expm1(-gap), (1 + parts.r) * factor))
-    return RowSums(m, r, total(parts.t + safe_multiply(parts.mass, gap)), total(parts.mass))
+    r = total(jnp.where(subtracts_one, parts.r * factor + jnp.expm1(-gap), (1 + parts.r) * factor))
+    return RowSums(m, r, total(parts.t + safe_multiply(parts.q_sum, gap)), total(parts.q_sum))

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import dense_target, expand_class_axis, take_class, take_per_class
+from jaxce._class_axis import expand_class_axis, take_class, take_per_class
+from jaxce._coefficients import Target
 from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
 from jaxce._divergence import kl_term, kl_term_of_logs
 from jaxce._linear import linear_losses
@@ -17,7 +18,7 @@ from jaxce._linear_inputs import free_axes
 from jaxce._numerics import compute_dtype, fill_masked
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._targets import target as coefficients
-from jaxce._types import Hyperparameter, Layer, LinearInputs, SoftmaxInputs, Target, Tokens
+from jaxce._types import Hyperparameter, Layer, LinearInputs, SoftmaxInputs, Tokens
 from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
@@ -246,7 +247,7 @@ def _zero_times_infinity(x: SoftmaxInputs, q: Target, log_z: Array) -> Array:
     if q.ids is not None:
         total += _nan_product(q.label_weight, take_class(gap, q.ids, axis))
     if q.is_dense:
-        total += jnp.sum(_nan_product(dense_target(q, gap, axis), gap), axis)
+        total += jnp.sum(_nan_product(q.dense(gap, axis), gap), axis)
     return total
 
 
