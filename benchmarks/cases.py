@@ -1,4 +1,4 @@
-"""What is computed: one row for each case, its inputs, and the same in float64."""
+"""The cases of the benchmark: one row each, with its inputs and a float64 reference."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ IGNORED, SMOOTHING = -100, 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A loss of one shape. ``labels`` are "ids", "probs", "answers" (yes or no), or the ids of a "linear" layer.
+    """A loss of one shape. ``labels`` are "ids", "probs", "binary", or the ids of a "linear" layer.
 
     The shape of a linear layer is tokens, features, classes. ``options`` are class weights, ignored ids and smoothing.
-    A ``sweep`` shows how the cost grows and stays out of the tables.
+    A ``sweep`` measures the growth of the cost; the tables leave it out.
     """
 
     shape: tuple[int, ...]
@@ -26,7 +26,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        kind = {"ids": "", "probs": "probabilities", "answers": "sigmoid", "linear": "linear"}[self.labels]
+        kind = {"ids": "", "probs": "probabilities", "binary": "sigmoid", "linear": "linear"}[self.labels]
         axis = "" if self.axis == -1 else f"axis={self.axis}"
         options = "weights, ignored, smoothing" if self.options else ""
         sweep = f"sweep over {self.sweep}" if self.sweep else ""
@@ -34,7 +34,7 @@ class Case:
 
     @property
     def is_eager(self) -> bool:
-        """Whether it is also timed without jit: a small one, and one that is not."""
+        """Whether the case is also timed without jit: a small and a larger one."""
         return self in (Case((256, 10)), Case((4096, 1000)))
 
     @property
@@ -42,7 +42,7 @@ class Case:
         return self.shape[self.axis]
 
     def draw(self):
-        """The arrays to take the gradient of, and the others: labels and, with options, class weights."""
+        """Returns the differentiated arrays, and the others: labels and, with options, class weights."""
         keys = jax.random.split(jax.random.key(0), 4)
         if self.labels == "linear":
             tokens, features, classes = self.shape
@@ -53,7 +53,7 @@ class Case:
         examples = tuple(np.delete(self.shape, self.axis))
         if self.labels == "probs":
             return (x,), (jax.nn.softmax(jax.random.normal(keys[1], self.shape), self.axis),)
-        if self.labels == "answers":
+        if self.labels == "binary":
             return (x,), (jax.random.bernoulli(keys[1], 0.3, self.shape).astype(jnp.float32),)
         ids = jax.random.randint(keys[1], examples, 0, self.classes)
         if not self.options:
@@ -62,12 +62,12 @@ class Case:
         return (x,), (ids, jax.random.uniform(keys[3], (self.classes,), minval=0.5, maxval=2))
 
     def in_float64(self, moving, others):
-        """The loss and its gradient along the last array that moves, in NumPy."""
+        """The loss and its gradient in the last differentiated array, in NumPy."""
         *hidden, x = (np.asarray(a).astype(np.float64) for a in moving)
         y = np.asarray(others[0])
-        if self.labels == "answers":
-            slope = 1 / (1 + np.exp(-x)) - y
-            return np.mean(np.logaddexp(0, x) - x * y), slope / x.size
+        if self.labels == "binary":
+            gradient = 1 / (1 + np.exp(-x)) - y
+            return np.mean(np.logaddexp(0, x) - x * y), gradient / x.size
         if hidden:
             x = hidden[0] @ x
         x = np.moveaxis(x, self.axis, -1)
@@ -77,14 +77,14 @@ class Case:
             q, weight = np.moveaxis(y, self.axis, -1).astype(np.float64), np.float64(y.size // self.classes)
         else:
             eps, w = (SMOOTHING, np.asarray(others[1], np.float64)) if self.options else (0.0, np.ones(self.classes))
-            kept, safe = y != IGNORED, np.where(y == IGNORED, 0, y)[..., None]
+            valid, safe = y != IGNORED, np.where(y == IGNORED, 0, y)[..., None]
             q = np.full(x.shape, eps / self.classes)
             np.put_along_axis(q, safe, np.take_along_axis(q, safe, -1) + 1 - eps, -1)
-            q *= w * kept[..., None]
-            weight = np.sum(w[safe[..., 0]] * kept)
-        slope = (np.exp(log_p) * q.sum(-1, keepdims=True) - q) / weight
-        slope = hidden[0].T @ slope if hidden else np.moveaxis(slope, -1, self.axis)
-        return -np.sum(q * log_p) / weight, slope
+            q *= w * valid[..., None]
+            weight = np.sum(w[safe[..., 0]] * valid)
+        gradient = (np.exp(log_p) * q.sum(-1, keepdims=True) - q) / weight
+        gradient = hidden[0].T @ gradient if hidden else np.moveaxis(gradient, -1, self.axis)
+        return -np.sum(q * log_p) / weight, gradient
 
 
 CASES = [
@@ -98,7 +98,7 @@ CASES = [
     Case((8, 21, 128, 128), axis=1, options=True),
     Case((4096, 1000), options=True),
     Case((4096, 1000), labels="probs"),
-    Case((4096, 1000), labels="answers"),
+    Case((4096, 1000), labels="binary"),
     Case((2048, 512, 32768), labels="linear"),
     Case((1024, 512, 32768), "bfloat16", labels="linear"),
     *(Case((10**n, 100), sweep="examples") for n in range(2, 7)),
@@ -107,7 +107,7 @@ CASES = [
 
 
 def quick(case: Case) -> Case:
-    """The same with few examples and classes, to see that it runs."""
+    """The same case with few examples and classes, for a smoke test."""
     if case.labels == "linear":
         return dataclasses.replace(case, shape=(256, 64, 2048))
     shape = (

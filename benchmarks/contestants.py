@@ -1,6 +1,6 @@
-"""Who computes it: the same loss in every spelling, one function for each contestant.
+"""The contestants: the same loss in every library and spelling, one function each.
 
-Those of JAX are functions of the arrays that move and of the others; those of PyTorch have the arrays already.
+Functions of JAX take the differentiated arrays, then the others. Functions of PyTorch hold their arrays and take none.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ def cores():
 
 
 def in_jaxce(case):
-    """The form one would write, and for a linear layer what else it offers."""
+    """The usual call, and for a linear layer its other options."""
     if case.labels == "linear":
 
         def everything(h, k, y):
@@ -35,7 +35,7 @@ def in_jaxce(case):
             'jaxce, "none"': lambda h, k, y: jaxce.linear_cross_entropy(h, k, y, reduction="none").mean(),
             "jaxce, dense": lambda h, k, y: jaxce.cross_entropy(h @ k, y),
         }
-    if case.labels == "answers":
+    if case.labels == "binary":
         return {"jaxce": jaxce.sigmoid_binary_cross_entropy}
     given = {"ignore_index": IGNORED, "label_smoothing": SMOOTHING} if case.options else {}
 
@@ -46,12 +46,12 @@ def in_jaxce(case):
 
 
 def in_optax(case):
-    """Every spelling that might be its best, all computed in float32 where not said otherwise."""
+    """Every spelling that may be the fastest. All compute in float32 unless the name says 16 bits."""
     ids, probs = optax.softmax_cross_entropy_with_integer_labels, optax.softmax_cross_entropy
     axis = case.axis
     if case.labels == "linear":
         return {"optax": lambda h, k, y: ids((h @ k).astype(jnp.float32), y).mean()}
-    if case.labels == "answers":
+    if case.labels == "binary":
         return {"optax": lambda x, y: optax.sigmoid_binary_cross_entropy(x, y).mean()}
     if case.labels == "probs":
         safe = optax.losses.safe_softmax_cross_entropy
@@ -63,9 +63,9 @@ def in_optax(case):
 
         def weighted(losses):
             def call(x, y, w):
-                kept = y != IGNORED
-                y = jnp.where(kept, y, 0)
-                return jnp.sum(jnp.where(kept, losses(x, y, w), 0)) / jnp.sum(jnp.where(kept, w[y], 0))
+                valid = y != IGNORED
+                y = jnp.where(valid, y, 0)
+                return jnp.sum(jnp.where(valid, losses(x, y, w), 0)) / jnp.sum(jnp.where(valid, w[y], 0))
 
             return call
 
@@ -90,10 +90,10 @@ def in_optax(case):
 
 
 def by_hand(case):
-    """What model code writes: log_softmax, and one-hot rows where something is weighted."""
+    """The usual model code: log_softmax, and one-hot rows for weighted losses."""
     if case.labels == "linear":
         return {"by hand": lambda h, k, y: -_at(jax.nn.log_softmax((h @ k).astype(jnp.float32)), y, -1).mean()}
-    if case.labels == "answers":
+    if case.labels == "binary":
 
         def sigmoid(x, y):
             return -(y * jax.nn.log_sigmoid(x) + (1 - y) * jax.nn.log_sigmoid(-x)).mean()
@@ -106,10 +106,10 @@ def by_hand(case):
             return -(y * log_p).sum(case.axis).mean()
         if not case.options:
             return -_at(log_p, y, case.axis).mean()
-        kept = y != IGNORED
-        hot = jax.nn.one_hot(jnp.where(kept, y, 0), case.classes)
+        valid = y != IGNORED
+        hot = jax.nn.one_hot(jnp.where(valid, y, 0), case.classes)
         q = jnp.moveaxis(((1 - SMOOTHING) * hot + SMOOTHING / case.classes) * w, -1, case.axis)
-        return -jnp.sum(jnp.sum(q * log_p, case.axis) * kept) / jnp.sum(w[y] * kept)
+        return -jnp.sum(jnp.sum(q * log_p, case.axis) * valid) / jnp.sum(w[y] * valid)
 
     return {"by hand": loss}
 
@@ -133,7 +133,7 @@ def in_tokamax(case):
 
 
 def the_floor(case, work):
-    """The least there is to do: to read the logits once in rows, or to write an array of their size."""
+    """A lower bound: one maximum over each row (forward), or one write of an array of the same size (gradient)."""
     if case.labels == "linear":
         return {}
     if "gradient" not in work:
@@ -142,7 +142,7 @@ def the_floor(case, work):
 
 
 def in_torch(case, work, moving, others):
-    """PyTorch's losses as functions without arguments that return numbers, eager and compiled."""
+    """PyTorch's losses, eager and compiled, as functions without arguments. They return numbers."""
     if case.sweep or not importlib.util.find_spec("torch"):
         return {}
     import torch
@@ -165,7 +165,7 @@ def in_torch(case, work, moving, others):
     w = tensor(others[1]) if case.options else None
 
     def dense(x):
-        if case.labels == "answers":
+        if case.labels == "binary":
             return F.binary_cross_entropy_with_logits(x, y)
         smoothing = SMOOTHING if case.options else 0.0
         return F.cross_entropy(x, y, w, ignore_index=IGNORED, label_smoothing=smoothing)
@@ -197,5 +197,5 @@ def in_torch(case, work, moving, others):
 
 
 def _ready(value):
-    """Where there is an accelerator, reading the number waits for it."""
+    """The value as a number; on an accelerator this waits for the result."""
     return value.item()

@@ -1,13 +1,14 @@
-"""Times every contestant on every case, and writes the tables of docs/performance.md and the README from the results.
+"""Times every contestant on every case, and writes the tables of the README and the docs from the results.
 
-    python benchmarks/run.py                     # everything, some ten minutes on two cores
-    python benchmarks/run.py --only '128256'     # cases whose name matches the pattern
-    python benchmarks/run.py --quick             # tiny arrays, to see that it runs; nothing is kept
-    python benchmarks/run.py --gpu               # the same on a GPU; fails where there is none
+    python benchmarks/run.py                     # all cases, some ten minutes on two cores
+    python benchmarks/run.py --only '128256'     # cases with a name that matches the pattern
+    python benchmarks/run.py --quick             # a smoke test with tiny arrays; keeps no results
+    python benchmarks/run.py --gpu               # all cases on a GPU; fails without one
 
-Times are paired: in each round every contestant runs once, in an order drawn anew, and what counts is the median over
-the rounds of jaxce's time divided by the contestant's. Memory is what XLA says the compiled program needs beside its
-inputs and outputs. Errors are relative to float64 on the same inputs, that of a gradient to its largest entry.
+Times are paired. In each round every contestant runs once, in a new random order. The ratio is the median over the
+rounds of jaxce's time divided by the contestant's. Memory is the temporary memory of the compiled program, as XLA
+reports it. Errors are relative to float64 on the same inputs; the error of a gradient is relative to its largest
+entry.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def compiled(loss, work, moving, others):
 
 
 def enter(case, work, moving, others, tries=3):
-    """An entry for each contestant, compiled, checked against float64 and warm."""
+    """Returns an entry for each contestant: compiled, compared with float64, and warmed up."""
     entries = {}
     for name, loss in losses(case).items():
         if work.startswith(EAGER):
@@ -97,12 +98,12 @@ def enter(case, work, moving, others, tries=3):
 
 
 def judge(entries, expected, with_gradient):
-    """Errors against float64, of all but the losses that are another's; who cannot run leaves."""
-    loss, slope = expected
+    """Fills in errors against float64, except for losses with other options. Removes contestants that cannot run."""
+    loss, gradient = expected
     for name, entry in list(entries.items()):
         try:
             result = entry.call()
-        except Exception as error:  # torch.compile without a C++ compiler, say: one contestant less
+        except Exception as error:  # for instance torch.compile without a C++ compiler
             print(f"\n{name} cannot run: {type(error).__name__}", file=sys.stderr)
             del entries[name]
             continue
@@ -113,7 +114,7 @@ def judge(entries, expected, with_gradient):
         if with_gradient:
             d = result[1][-1] if isinstance(result[1], tuple) else result[1]
             d = d.float().cpu().numpy() if hasattr(d, "cpu") else np.asarray(d, np.float64)
-            entry.gradient_error = float(np.abs(d - slope).max() / np.abs(slope).max())
+            entry.gradient_error = float(np.abs(d - gradient).max() / np.abs(gradient).max())
 
 
 def compete(entries, rounds, random):
@@ -165,7 +166,7 @@ def importing(rounds):
 
 
 def circumstances():
-    """What every row is stamped with."""
+    """The device, versions and commit of every row."""
 
     def version(package):
         try:
@@ -181,7 +182,7 @@ def circumstances():
 
 
 def device():
-    """The accelerator's name, or the processor's with the number of its cores at hand."""
+    """The name of the accelerator, or of the processor with its number of usable cores."""
     if jax.default_backend() != "cpu":
         return jax.devices()[0].device_kind
     lines = pathlib.Path("/proc/cpuinfo")
@@ -195,7 +196,7 @@ def main():
     parser.add_argument(
         "--only", default="", metavar="PATTERN", help="regular expression that a case's name must match"
     )
-    parser.add_argument("--gpu", action="store_true", help="fail where JAX sees no GPU")
+    parser.add_argument("--gpu", action="store_true", help="fail if JAX sees no GPU")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     if options.gpu and jax.default_backend() != "gpu":
