@@ -48,8 +48,8 @@ Losses = Callable[[Arrays, Arrays], dict[str, Any]]
 
 
 def losses_before(class_weights: Any, pos_weight: Any) -> Losses:
+    import torch.nn as nn
     import torch.nn.functional as F
-    from torch import nn
 
     digit = nn.CrossEntropyLoss(weight=class_weights, ignore_index=-100, label_smoothing=0.1)
     likeness = nn.KLDivLoss(reduction="batchmean")
@@ -69,8 +69,8 @@ def losses_before(class_weights: Any, pos_weight: Any) -> Losses:
 
 
 def losses_after(class_weights: Any, pos_weight: Any) -> Losses:
-    from jaxce.torch import functional as F
-    from jaxce.torch import nn
+    import jaxce.torch.nn as nn
+    import jaxce.torch.nn.functional as F
 
     digit = nn.CrossEntropyLoss(weight=class_weights, ignore_index=-100, label_smoothing=0.1)
     likeness = nn.KLDivLoss(reduction="batchmean")
