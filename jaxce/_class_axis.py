@@ -1,4 +1,4 @@
-"""The class axis: what lies along it, one class of each example, and its shards."""
+"""The class axis: broadcasting along it, one-hot labels, taking one class of each example, and its shards."""
 
 import math
 from typing import Any
@@ -40,7 +40,7 @@ def example_shape(x: ArrayOrTangent, axis: int) -> Shape:
 
 
 def broadcast_mask(mask: Array | None, x: ArrayOrTangent, axis: int) -> Array | None:
-    """The mask with an entry for every row of ``x`` and a class axis of size 1; None when there is none."""
+    """The mask with an entry for every row of ``x`` and a class axis of size 1; None without a mask."""
     return None if mask is None else jnp.expand_dims(jnp.broadcast_to(mask, example_shape(x, axis)), axis)
 
 
@@ -51,34 +51,31 @@ def mask_rows(x: ArrayOrTangent, mask: Array | None, axis: int) -> Array:
 
 
 def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
-    """Where each class is the example's own: bool, the class axis at ``axis`` and split by these explicit mesh axes."""
-    shape: list[Size] = [1] * (ids.ndim + 1)
-    shape[axis] = classes
-    spec = (
-        None
-        if split is None
-        else PartitionSpec(*(split if d == axis % len(shape) else None for d in range(len(shape))))
-    )
-    return lax.broadcasted_iota(ids.dtype, shape, axis % len(shape), out_sharding=spec) == jnp.expand_dims(ids, axis)
+    """Whether each class is the label: bool, the class axis at ``axis``, split by the explicit mesh axes ``split``."""
+    axis, shape, spec = axis % (ids.ndim + 1), [1] * (ids.ndim + 1), [None] * (ids.ndim + 1)
+    shape[axis], spec[axis] = classes, split
+    sharding = None if split is None else PartitionSpec(*spec)
+    return lax.broadcasted_iota(ids.dtype, shape, axis, out_sharding=sharding) == jnp.expand_dims(ids, axis)
 
 
 def is_label(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
-    """Where each class of ``x`` is the example's own: bool, split along the classes as ``x`` is."""
+    """Whether each class of ``x`` is the label: bool, split along the classes as ``x`` is."""
     return one_hot(ids, x.shape[axis], axis, class_split(x, axis))
 
 
 def take_class(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
-    """``x`` at the class ``ids`` along ``axis``, one for each example.
-
-    An id outside the classes picks the nearest one, and is left for `checkify` to find.
-    """
+    """``x`` at the class ``ids`` along ``axis``, one for each example; any number for an id outside the classes."""
     if class_split(x, axis) is not None:
         return jnp.sum(jnp.where(is_label(ids, x, axis), x, jnp.zeros((), x.dtype)), axis)
     return _gather(x, ids, axis % x.ndim)
 
 
 def _gather(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
-    """``x`` at ``ids`` along ``axis``; `jnp` would count negative ids from the end, out of sight of checks."""
+    """``x`` at ``ids`` along ``axis``.
+
+    `jnp` would count negative ids from the end, and the mode "clip" would move ids into the range. Either would hide
+    invalid ids from `checkify.index_checks`. With "promise_in_bounds" XLA still reads inside the array.
+    """
     others = tuple(d for d in range(x.ndim) if d != axis)
     dimensions = lax.GatherDimensionNumbers(
         offset_dims=(),
@@ -94,45 +91,50 @@ def _gather(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
 def take_per_class(per_class: Array, ids: Array, class_axis_name: AxisName | None = None, split: Any = None) -> Array:
     """``per_class[ids]`` for a vector ``[classes]``, of which each shard of ``class_axis_name`` holds its own part.
 
-    An id outside the classes takes the nearest one, or 0 where ids are compared: where classes are few, and on an
-    explicit mesh, where a gather must not cross shards and the classes are ``split`` as those of the logits are.
+    Few classes are compared with the ids. So are those of an explicit mesh, where a gather must not cross shards; they
+    are ``split`` like the logits. An id outside the classes takes any number of the vector, or 0.
     """
     classes = per_class.shape[0]
-    nearest = ids if class_axis_name is not None else jnp.clip(ids, 0, classes - 1)
+    clipped = jnp.clip(ids, 0, classes - 1)
+    wanted = ids if class_axis_name is not None else clipped
     if is_explicit() or is_compared(classes):
-        taken = jnp.sum(jnp.where(one_hot(nearest, classes, -1, split), per_class, 0), -1)
+        taken = jnp.sum(jnp.where(one_hot(wanted, classes, -1, split), per_class, 0), -1)
     else:
-        here = jnp.clip(ids, 0, classes - 1)
-        taken = jnp.where(here == nearest, _gather(per_class, here, 0), 0)
+        taken = jnp.where(clipped == wanted, _gather(per_class, clipped, 0), 0)
     return psum_classes(taken, class_axis_name)
 
 
 def is_compared(classes: Size) -> bool:
-    """Whether the classes are few enough for one of them to be found by comparing ids, and not by a gather."""
+    """Whether classes are so few that comparing ids costs less than a gather."""
     return isinstance(classes, int) and classes <= MAX_COMPARED_CLASSES
 
 
 def with_index_check(ids: Array, classes: Size) -> Array:
-    """The same ids, by way of a vector that they index: `checkify` sees one out of bounds, and XLA folds the rest."""
+    """The same ids, after a dummy gather by which `checkify.index_checks` sees them; XLA removes it."""
     return ids if is_explicit() else ids + 0 * _gather(jnp.zeros((classes,), ids.dtype), ids, 0)
 
 
+def total_classes(classes: Size, class_axis_name: AxisName | None) -> Size:
+    """The classes of all shards, from those of one."""
+    return classes if class_axis_name is None else classes * lax.axis_size(class_axis_name)
+
+
 def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Array:
-    """Ids counted from the first class of this shard; those of other shards lie outside its ``classes``."""
+    """Ids counted from the first class of this shard; ids of other shards lie outside ``[0, classes)``."""
     return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
 
 
 def is_local_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
-    """Whether the class of each example is among those of ``x``, and not in another shard."""
-    here: Array = (ids >= 0) & (ids < x.shape[axis])
-    return here
+    """Whether ``x`` holds the label's class; otherwise another shard does."""
+    is_local: Array = (ids >= 0) & (ids < x.shape[axis])
+    return is_local
 
 
 def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:
-    """The sum of ``value`` over the shards of the class axis, where it has any."""
+    """The sum of ``value`` over the shards of the class axis, if there are any."""
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
 
 
 def is_static(shape: Shape) -> bool:
-    """Whether all sizes are numbers, and none a symbol of `jax.export`."""
+    """Whether all sizes are integers, and none a symbol of `jax.export`."""
     return all(isinstance(n, int) for n in shape)

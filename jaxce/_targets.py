@@ -1,9 +1,9 @@
-"""The label side of a loss: what class ids or probabilities, class weights and smoothing ask of each class."""
+"""The target and the weight of each example, from labels, class weights and smoothing."""
 
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxce._class_axis import (
     broadcast_per_class,
@@ -12,6 +12,7 @@ from jaxce._class_axis import (
     local_ids,
     mask_rows,
     take_per_class,
+    total_classes,
     with_index_check,
 )
 from jaxce._coefficients import Target
@@ -21,7 +22,7 @@ from jaxce._sharding import class_split
 from jaxce._types import Hyperparameter, PerExample, Probs, SoftmaxInputs
 
 
-def target(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
+def target(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
     ::
@@ -31,44 +32,48 @@ def target(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Tar
 
     Without class weights ``w`` is 1, and so is the weight.
     """
-    name, classes = x.class_axis_name, x.logits.shape[x.axis]
-    one = jnp.ones((), compute_dtype(x.logits))
-    w = one if x.class_weights is None else x.class_weights
+    x, axis, axis_name = inputs.logits, inputs.axis, inputs.class_axis_name
+    one = jnp.ones((), compute_dtype(x))
+    w = one if inputs.class_weights is None else inputs.class_weights
     eps = jnp.asarray(label_smoothing, one.dtype)
-    offset = None if is_off(label_smoothing) else eps / (classes * (1 if name is None else lax.axis_size(name))) * w
-    if isinstance(x.labels, Probs):
-        weight = one if w is one else weighted_sum(x.labels.probs, Target(offset=w), x.mask, x.axis, name)
-        return Target(probs=x.labels.probs, scale=(1 - eps) * w, offset=offset), weight
-    ids = with_index_check(x.labels.ids, classes) if name is None else local_ids(x.labels.ids, classes, name)
-    w_y = one if w is one else take_per_class(w, ids, name, class_split(x.logits, x.axis))
-    # A product: NaN for the derivatives of its factors too.
-    valid = one if x.labels.valid is None else jnp.where(x.labels.valid, one, jnp.nan)
-    return Target(ids=ids, label_weight=(1 - eps) * w_y * valid, offset=offset), w_y
+    offset = None if is_off(label_smoothing) else eps / total_classes(x.shape[axis], axis_name) * w
+    if isinstance(inputs.labels, Probs):
+        probs = inputs.labels.probs
+        # A sum over the classes whose coefficients are the weights: sum_c w_c p_c.
+        weight = one if w is one else weighted_sum(probs, Target(offset=w), inputs.mask, axis, axis_name)
+        return Target(probs=probs, scale=(1 - eps) * w, offset=offset), weight
+    ids, valid = inputs.labels.ids, inputs.labels.valid
+    ids = with_index_check(ids, x.shape[axis]) if axis_name is None else local_ids(ids, x.shape[axis], axis_name)
+    w_y = one if w is one else take_per_class(w, ids, axis_name, class_split(x, axis))
+    # A product, not a select: the gradients of class weights and smoothing are then NaN as well.
+    one_or_nan = one if valid is None else jnp.where(valid, one, jnp.nan)
+    return Target(ids=ids, label_weight=(1 - eps) * w_y * one_or_nan, offset=offset), w_y
 
 
-def upcast_probs(x: SoftmaxInputs) -> SoftmaxInputs:
-    """With 16-bit probabilities in the computing dtype, so that all that is made of them is rounded back once."""
-    if not isinstance(x.labels, Probs):
-        return x
-    return dataclasses.replace(x, labels=Probs(x.labels.probs.astype(compute_dtype(x.logits))))
+def upcast_probs(inputs: SoftmaxInputs) -> SoftmaxInputs:
+    """The inputs with probabilities in the computing dtype, so that the gradient of 16-bit ones is rounded once."""
+    if not isinstance(inputs.labels, Probs):
+        return inputs
+    return dataclasses.replace(inputs, labels=Probs(inputs.labels.probs.astype(compute_dtype(inputs.logits))))
 
 
-def target_probs(x: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> Array:
-    """The labels as smoothed probabilities of all classes; NaN where an id cannot be read."""
-    dtype, classes = compute_dtype(x.logits), x.logits.shape[x.axis]
-    if isinstance(x.labels, Probs):
-        p = mask_rows(x.labels.probs, x.mask, x.axis).astype(dtype)
+def target_probs(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> Array:
+    """The labels as smoothed probabilities of all classes; NaN for an invalid id."""
+    x, axis, labels = inputs.logits, inputs.axis, inputs.labels
+    dtype = compute_dtype(x)
+    if isinstance(labels, Probs):
+        p = mask_rows(labels.probs, inputs.mask, axis).astype(dtype)
     else:
-        p = is_label(x.labels.ids, x.logits, x.axis).astype(dtype)
-        if x.labels.valid is not None:  # a sum: of a product with 0 or 1 XLA makes a choice, without NaN
-            p += expand_class_axis(jnp.where(x.labels.valid, jnp.zeros((), dtype), jnp.nan), x.axis)
+        p = is_label(labels.ids, x, axis).astype(dtype)
+        if labels.valid is not None:  # XLA turns a product with 0 or 1 into a select, which loses NaN
+            p += expand_class_axis(jnp.where(labels.valid, jnp.zeros((), dtype), jnp.nan), axis)
     eps = jnp.asarray(label_smoothing, dtype)
-    smoothed: Array = p if is_off(label_smoothing) else (1 - eps) * p + eps / classes
+    smoothed: Array = p if is_off(label_smoothing) else (1 - eps) * p + eps / x.shape[axis]
     return smoothed
 
 
-def weighted_class_sum(x: SoftmaxInputs, terms: Array) -> tuple[PerExample, Array]:
+def weighted_class_sum(inputs: SoftmaxInputs, terms: Array) -> tuple[PerExample, Array]:
     """``sum_c w_c term_c``, and the weight of each example."""
-    if x.class_weights is not None:
-        terms = safe_multiply(broadcast_per_class(x.class_weights, terms.ndim, x.axis), terms)
-    return jnp.sum(terms, x.axis), target(x)[1]
+    if inputs.class_weights is not None:
+        terms = safe_multiply(broadcast_per_class(inputs.class_weights, terms.ndim, inputs.axis), terms)
+    return jnp.sum(terms, inputs.axis), target(inputs)[1]
