@@ -9,26 +9,31 @@ import numpy as np
 import pytest
 
 from jaxce._coefficients import Target
-from jaxce._rows import RowCrossEntropy, RowSums, _accelerator, _cpu, merge
+from jaxce._rows import RowCrossEntropy, RowSums, _accelerator, _cpu, _gpu, _sums, merge
 
 RNG = np.random.default_rng(0)
 INF, NAN = np.inf, np.nan
 
 
-def accelerator(x, q, mask, axis, **how):
-    return _accelerator.row_sums(x, q, mask, axis, **how).cross_entropy()
+def accelerator(x, q, mask, axis):
+    return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
 
 
 def one_reduction(x, q, mask, axis):
-    """As with one device, which the test session has not."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_accelerator, "has_one_device", lambda: True)
-        return accelerator(x, q, mask, axis)
+    """As an accelerator with one device, which the test session has not."""
+    few = x.shape[axis] <= _accelerator.FEWEST
+    return _sums.row_sums(x, q, mask, axis, compares_ids=True, at_once=few).cross_entropy()
+
+
+def ids_gathered(x, q, mask, axis):
+    return _sums.row_sums(x, q, mask, axis, compares_ids=False, at_once=False).cross_entropy()
 
 
 WAYS = {
     "accelerators": accelerator,
     "accelerators, one reduction": one_reduction,
+    "ids gathered": ids_gathered,
+    "GPU": _gpu.row_cross_entropy,
     "one CPU, fused": _cpu._fused,
     "one CPU": _cpu.row_cross_entropy,
 }
@@ -137,3 +142,10 @@ def test_parts_of_the_classes_merge(kind):
     )
     for name, a, b in zip(RowSums._fields, merged, whole, strict=True):
         np.testing.assert_allclose(a[0], b, rtol=2e-6, atol=1e-12, err_msg=name)
+
+
+def test_a_gpu_leaves_out_a_maximum_whose_exponential_is_rounded():
+    """One maximum or several, each one rounding below 1."""
+    below = np.nextafter(np.float32(1), np.float32(0))
+    e = jnp.float32([[below, 1e-9, 0], [below, below, 1e-9]])
+    np.testing.assert_allclose(_gpu._sum_less_one(e, 1), [0, 1], atol=1.3e-7)

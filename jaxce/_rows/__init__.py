@@ -1,8 +1,8 @@
 """How sums over the classes of each row are executed: the only room that knows a backend.
 
 The mathematics above asks for `row_cross_entropy`, `class_dot` or `map_rows`, whatever the machine. Each way is one
-module: `_accelerator` for GPUs, TPUs and several devices, `_cpu` for one CPU device. The choice is made when a program
-is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
+module: `_cpu` for one CPU device, `_gpu` for rows that a GPU keeps on chip, `_accelerator` for all else. The choice is
+made when a program is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from jax import Array, lax
 
 from jaxce._class_axis import is_local_class
 from jaxce._coefficients import Target
-from jaxce._rows import _accelerator, _cpu
+from jaxce._rows import _accelerator, _cpu, _gpu, _sums
 from jaxce._rows._linear import add_kernel_gradient, default_chunk_size
-from jaxce._rows._platform import no_sharing, on_one_cpu
+from jaxce._rows._platform import by_platform, no_sharing
 from jaxce._rows._record import RowCrossEntropy, RowSums, merge
 from jaxce._types import AxisName
 
@@ -47,7 +47,9 @@ def row_cross_entropy(
         return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
 
     if class_axis_name is None:
-        return on_one_cpu(partial(_cpu.row_cross_entropy, axis=axis), whole, x, q, mask)
+        one_cpu = partial(_cpu.row_cross_entropy, axis=axis)
+        gpu = partial(_gpu.row_cross_entropy, axis=axis) if _gpu.keeps_rows_on_chip(x, axis) else None
+        return by_platform(x, q, mask, one_cpu=one_cpu, gpu=gpu, default=whole)
     parts = _accelerator.row_sums(x, q, mask, axis)
     return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
@@ -68,12 +70,12 @@ def class_dot(
     x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
 ) -> Array:
     """``sum_c q_c x_c`` for each row, with ``0 * inf = 0``; masked rows hold any number."""
-    ways = (partial(way.class_dot, axis=axis) for way in (_cpu, _accelerator))
-    dot: Array = on_one_cpu(*ways, x, q, mask)
+    one_cpu, default = (partial(way.class_dot, axis=axis) for way in (_cpu, _sums))
+    dot: Array = by_platform(x, q, mask, one_cpu=one_cpu, default=default)
     return dot if class_axis_name is None else lax.psum(dot, class_axis_name)
 
 
 def map_rows(reduce: Callable[[Array], T], x: Array, *, axis: int) -> T:
     """``reduce(x)``, whose results lack ``axis``: whole, or on one CPU device by blocks of rows."""
-    mapped: T = on_one_cpu(partial(_cpu.map_row_blocks, reduce, axis=axis), reduce, x)
+    mapped: T = by_platform(x, one_cpu=partial(_cpu.map_row_blocks, reduce, axis=axis), default=reduce)
     return mapped

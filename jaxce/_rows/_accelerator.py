@@ -1,88 +1,21 @@
-"""How GPUs and TPUs sum over the classes of each row: a maximum, then all other sums in one pass.
+"""How TPUs, several devices, and GPUs with wide rows sum over the classes of each row."""
 
-XLA fuses sums of the same logits into one kernel, so smoothing, class weights and masks cost no pass of their own.
-"""
+from jax import Array
 
-import jax.numpy as jnp
-from jax import Array, lax
-
-from jaxce._class_axis import (
-    expand_class_axis,
-    is_compared,
-    is_label,
-    is_local_class,
-    mask_rows,
-    take_class,
-)
 from jaxce._coefficients import Target
-from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply
+from jaxce._rows import _sums
 from jaxce._rows._platform import has_one_device
 from jaxce._rows._record import RowSums
-from jaxce._sharding import class_split
 
 FEWEST = 128
 """Up to this many classes one device makes one reduction of all sums; a partitioner would gather classes it splits."""
 
 
-def row_sums(x: Array, q: Target, mask: Array | None, axis: int, on_cpu: bool = False) -> RowSums:
-    """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
+def row_sums(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
+    """The sums over the classes of each row.
 
     Where classes are few and there is one device, all sums are one reduction: XLA:TPU leaves sums of float32 pixels in
-    kernels of their own. (`tests/on_tpu.py` counts them.) Blocks ``on_cpu`` gather the label and have a sum each.
+    kernels of their own. (`tests/on_tpu.py` counts them.)
     """
-    raw, x, q = x, mask_rows(x, mask, axis), q.masked(mask, axis)
-    m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
-    gap = expand_class_axis(m, axis) - x.astype(m.dtype)
-    e = jnp.exp(-gap)
-    left_out = gap == 0 if q.ids is None else is_label(q.ids, x, axis)
-    terms = {"others": jnp.where(left_out, 0, e)}
-    if q.ids is None:
-        terms["at_m"] = left_out.astype(m.dtype)
-    elif not on_cpu and _is_compared(x, axis):
-        terms["label_gap"] = jnp.where(left_out, gap, 0)
-    if q.is_dense:
-        dense = q.dense(x, axis)
-        terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
-    if q.probs is not None:
-        terms["q_sum"] = dense
-    together = not on_cpu and isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
-    sums = _sums_at_once(terms, axis) if together else {name: jnp.sum(term, axis) for name, term in terms.items()}
-    zeros = jnp.zeros_like(m)
-    t = sums.get("t", zeros)
-    q_sum = sums.get("q_sum", zeros if q.offset is None else zeros + q.dense_sum(x, axis))
-    if q.ids is None:
-        return RowSums(m, sums["others"] + (sums["at_m"] - 1), t, q_sum)
-    label_gap = sums.get("label_gap")
-    if label_gap is None:
-        label_gap = m - fill_masked(take_class(raw, q.ids, axis), mask).astype(m.dtype)
-    label_weight = q.local_label_weight(x, axis)
-    r = sums["others"] + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
-    return RowSums(m, r, t + safe_multiply(label_weight, label_gap), q_sum + label_weight)
-
-
-def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
-    """``sum_c q_c x_c`` for each row."""
-    wide, q = mask_rows(x, mask, axis).astype(q.dtype), q.masked(mask, axis)
-    dot = jnp.zeros((), wide.dtype)
-    if q.is_dense:
-        dot += jnp.sum(safe_multiply(q.dense(x, axis), wide), axis)
-    if q.ids is not None:
-        if _is_compared(x, axis):
-            label = jnp.sum(jnp.where(is_label(q.ids, x, axis), wide, 0), axis)
-        else:
-            label = fill_masked(take_class(x, q.ids, axis), mask).astype(wide.dtype)
-        dot += safe_multiply(q.local_label_weight(x, axis), label)
-    return dot
-
-
-def _is_compared(x: Array, axis: int) -> bool:
-    """Whether the label's logit is found by comparing ids, in the pass of the other sums; else it is gathered."""
-    return class_split(x, axis) is not None or is_compared(x.shape[axis])
-
-
-def _sums_at_once(terms: dict[str, Array], axis: int) -> dict[str, Array]:
-    """The sums of all terms as one reduction."""
-    dtype = terms["others"].dtype
-    zeros = tuple(jnp.zeros((), dtype) for _ in terms)
-    sums = lax.reduce(tuple(terms.values()), zeros, lambda a, b: tuple(map(jnp.add, a, b)), (axis,))
-    return dict(zip(terms, sums, strict=True))
+    at_once = isinstance(x.shape[axis], int) and x.shape[axis] <= FEWEST and has_one_device()
+    return _sums.row_sums(x, q, mask, axis, compares_ids=_sums.compares_ids(x, axis), at_once=at_once)

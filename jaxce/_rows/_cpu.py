@@ -23,7 +23,7 @@ from jaxce._class_axis import (
 )
 from jaxce._coefficients import Target
 from jaxce._numerics import clip_to_finite, fill_masked, safe_multiply, safe_multiply_no_select
-from jaxce._rows import _accelerator
+from jaxce._rows import _sums
 from jaxce._rows._record import RowCrossEntropy
 from jaxce._types import ArrayOrTangent
 
@@ -46,7 +46,7 @@ def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> Row
         return _fused(x, q, mask, axis)
 
     def of_block(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
-        return _accelerator.row_sums(x, q, mask, axis, on_cpu=True).cross_entropy()
+        return _sums.row_sums(x, q, mask, axis, compares_ids=False, at_once=False).cross_entropy()
 
     whole: RowCrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
     return whole  # the gradient has its own difference x - m
@@ -84,7 +84,7 @@ def _dense_sum(q: Target, x: Array, axis: int) -> Array:
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     """``sum_c q_c x_c`` for each row."""
     if not xla_cpu_fuses_row_sum(x, q, axis):
-        dot: Array = _by_blocks(_accelerator.class_dot, x, q, mask, axis)
+        dot: Array = _by_blocks(_sums.class_dot, x, q, mask, axis)
         return dot
     dot = jnp.zeros((), x.dtype)
     if q.is_dense:

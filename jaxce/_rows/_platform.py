@@ -10,11 +10,16 @@ from jax.sharding import AxisType
 T = TypeVar("T")
 
 
-def on_one_cpu(cpu: Callable[..., T], others: Callable[..., T], *arguments: Any) -> T:
-    """``cpu(*arguments)`` where the program is lowered for one CPU device, and ``others(*arguments)`` anywhere else."""
-    if not has_one_device():
-        return others(*arguments)
-    chosen: T = lax.platform_dependent(*arguments, cpu=cpu, default=others)
+def by_platform(
+    *arguments: Any, one_cpu: Callable[..., T], default: Callable[..., T], gpu: Callable[..., T] | None = None
+) -> T:
+    """The result of ``one_cpu`` in a program for one CPU device, of ``gpu`` for GPUs if given, else of ``default``."""
+    ways = {"cpu": one_cpu} if has_one_device() else {}
+    if gpu is not None:
+        ways |= {"cuda": gpu, "rocm": gpu}
+    if not ways:
+        return default(*arguments)
+    chosen: T = lax.platform_dependent(*arguments, **ways, default=default)
     return chosen
 
 
@@ -26,7 +31,7 @@ def has_one_device() -> bool:
 
 def no_sharing(*values: Any) -> Any:
     """Stops XLA:CPU from materializing a broadcast of these that two fusions share. The identity elsewhere."""
-    return on_one_cpu(lambda *a: lax.optimization_barrier(a), lambda *a: a, *values)
+    return by_platform(*values, one_cpu=lambda *a: lax.optimization_barrier(a), default=lambda *a: a)
 
 
 def platform() -> str:

@@ -1,0 +1,85 @@
+"""The sums over the classes of each row: a maximum, then all other sums in one pass.
+
+XLA fuses sums of the same logits into one kernel, so smoothing, class weights and masks cost no pass of their own.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxce._class_axis import (
+    expand_class_axis,
+    is_compared,
+    is_label,
+    is_local_class,
+    mask_rows,
+    take_class,
+)
+from jaxce._coefficients import Target
+from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply
+from jaxce._rows._record import RowSums
+from jaxce._sharding import class_split
+
+
+def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids: bool, at_once: bool) -> RowSums:
+    """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
+
+    The label's logit is found by comparing ids in the pass of the sums, or gathered; the sums are one reduction
+    ``at_once``, or one each.
+    """
+    raw, x, q = x, mask_rows(x, mask, axis), q.masked(mask, axis)
+    m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
+    gap = expand_class_axis(m, axis) - x.astype(m.dtype)
+    e = jnp.exp(-gap)
+    if q.ids is None:
+        # Two comparisons: XLA:GPU (JAX 0.12) materializes one that both sums share, which costs 5 passes for 3.
+        terms = {"others": jnp.where(jnp.abs(gap) <= 0, 0, e), "maxima": (gap == 0).astype(m.dtype)}
+    else:
+        at_label = is_label(q.ids, x, axis)
+        terms = {"others": jnp.where(at_label, 0, e)}
+        if compares_ids:
+            terms["label_gap"] = jnp.where(at_label, gap, 0)
+    if q.is_dense:
+        dense = q.dense(x, axis)
+        terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
+    if q.probs is not None:
+        terms["q_sum"] = dense
+    sums = _sums_at_once(terms, axis) if at_once else {name: jnp.sum(term, axis) for name, term in terms.items()}
+    zeros = jnp.zeros_like(m)
+    t = sums.get("t", zeros)
+    q_sum = sums.get("q_sum", zeros if q.offset is None else zeros + q.dense_sum(x, axis))
+    if q.ids is None:
+        return RowSums(m, sums["others"] + (sums["maxima"] - 1), t, q_sum)
+    label_gap = sums.get("label_gap")
+    if label_gap is None:
+        label_gap = m - fill_masked(take_class(raw, q.ids, axis), mask).astype(m.dtype)
+    label_weight = q.local_label_weight(x, axis)
+    r = sums["others"] + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
+    return RowSums(m, r, t + safe_multiply(label_weight, label_gap), q_sum + label_weight)
+
+
+def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
+    """``sum_c q_c x_c`` for each row."""
+    wide, q = mask_rows(x, mask, axis).astype(q.dtype), q.masked(mask, axis)
+    dot = jnp.zeros((), wide.dtype)
+    if q.is_dense:
+        dot += jnp.sum(safe_multiply(q.dense(x, axis), wide), axis)
+    if q.ids is not None:
+        if compares_ids(x, axis):
+            label = jnp.sum(jnp.where(is_label(q.ids, x, axis), wide, 0), axis)
+        else:
+            label = fill_masked(take_class(x, q.ids, axis), mask).astype(wide.dtype)
+        dot += safe_multiply(q.local_label_weight(x, axis), label)
+    return dot
+
+
+def compares_ids(x: Array, axis: int) -> bool:
+    """Whether the label's logit is best found by comparing ids: it is where classes are few or an explicit mesh's."""
+    return class_split(x, axis) is not None or is_compared(x.shape[axis])
+
+
+def _sums_at_once(terms: dict[str, Array], axis: int) -> dict[str, Array]:
+    """The sums of all terms as one reduction."""
+    dtype = terms["others"].dtype
+    zeros = tuple(jnp.zeros((), dtype) for _ in terms)
+    sums = lax.reduce(tuple(terms.values()), zeros, lambda a, b: tuple(map(jnp.add, a, b)), (axis,))
+    return dict(zip(terms, sums, strict=True))
