@@ -65,7 +65,6 @@ DIFFERENT = {
     "soft_margin_loss-at_minus_1000": "finite, where PyTorch's exponential overflows",
     "soft_margin_loss-at_plus_inf": "the slope is 1, where PyTorch's is infinity over infinity",
     "soft_margin_loss-at_minus_inf": "the slope is 1, where PyTorch's is infinity over infinity",
-    "nll_loss-weight_0_of_all": "the NaN of 0 / 0 is in the whole row of the gradient, not at the label alone",
     "cross_entropy-no_classes": "raises, as nothing can be right",
     "binary_cross_entropy_with_logits-at_nan": "the second derivative at NaN is NaN, PyTorch's a number",
     "binary_cross_entropy_with_logits-weight_0_at_nan": "the second derivative at NaN is NaN, PyTorch's 0",

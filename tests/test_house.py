@@ -30,8 +30,10 @@ FLOORS = [
     {"", "torch._arguments"},
     {"torch._labels"},
     {"torch._reductions"},
-    {"torch._classification", "torch._margins", "torch._regression", "torch._activations"},
+    {"torch._classification", "torch._binary", "torch._margins", "torch._regression", "torch._activations"},
     {"torch.nn.functional"},
+    {"torch.nn._base"},
+    {"torch.nn._classification", "torch.nn._binary", "torch.nn._margins", "torch.nn._regression"},
     {"torch.nn"},
     {"torch"},
 ]

@@ -1,6 +1,6 @@
-"""The door of PyTorch's signatures: its rules for dtypes, shapes, options and reductions.
+"""Argument checks by PyTorch's rules: dtypes, shapes, options and reductions.
 
-With `_labels`, its part for classes, it is all that raises here.
+`_labels` checks the labels of classes. No other module of `jaxce.torch` raises.
 """
 
 import dataclasses
@@ -11,24 +11,27 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._inputs import array, check_choice, check_integer, open_hyperparameters
+from jaxce._numerics import compute_dtype
 from jaxce._types import AnyArray, Hyperparameter, Hyperparameters, Shape
-from jaxce._value_checks import as_jax_array
+from jaxce._value_checks import as_jax_array, is_concrete
 
 Kinds: TypeAlias = tuple[Any, ...]
 FLOATING: Kinds = (jnp.floating,)
 REAL: Kinds = (jnp.floating, jnp.integer)
 REAL_OR_BOOL: Kinds = (jnp.floating, jnp.integer, jnp.bool_)
 
+WEIGHTS = ("weight", "pos_weight")
+"""The arguments that are arrays or None, of the functions as of the classes."""
+
 NAMES = ("none", "mean", "sum")
 ENUM = (*NAMES, "elementwise_mean")
-"""The reductions of most functions, the last of them under its old name."""
+"""The reductions of most functions; the last one is the old name of the mean."""
 
 
 def open_reduction(
@@ -38,11 +41,10 @@ def open_reduction(
     *,
     names: tuple[str, ...] = ENUM,
 ) -> str:
-    """The reduction by its name of today; the deprecated arguments override it."""
+    """The current name of the reduction; the deprecated arguments override it."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    if reduction not in names:
-        raise ValueError(f"reduction: got {reduction!r}; expected one of {names}.")
+    check_choice("reduction", reduction, names)
     if reduction == "elementwise_mean":
         text = "reduction: got 'elementwise_mean', which is deprecated; write reduction='mean'."
         warn(text, DeprecationWarning)
@@ -51,7 +53,7 @@ def open_reduction(
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
-    """What the deprecated arguments mean, with a warning."""
+    """The reduction that the deprecated arguments stand for, with a warning."""
     check_flags(size_average=size_average, reduce=reduce)
     averaged = size_average is None or size_average
     reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
@@ -61,7 +63,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
 
 
 def warn(text: str, category: type[Warning]) -> None:
-    """Warns of the line that called the library, from however deep within it."""
+    """Warns with the line of the user's code that called the library."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jaxce."):
         level, frame = level + 1, frame.f_back
@@ -75,30 +77,26 @@ def open_elements(
     floating: bool = True,
     **arguments: tuple[ArrayLike | None, Kinds],
 ) -> tuple[list[Any], np.dtype[Any]]:
-    """The arguments in the dtype they are computed in, and the dtype of the result.
+    """The arguments in the computing dtype, and the dtype of the result.
 
-    Each argument comes with the kinds of dtype that PyTorch takes there; None stays None. The result has the dtype to
-    which the arguments named promote, all by default, of which scalars are no part when ``weak``; one of them must be
-    ``floating``.
+    Each argument comes with the kinds of dtype that PyTorch takes; weights may be None. The result has the promoted
+    dtype of the arguments in ``result``, by default of all. With ``weak``, scalars do not take part in the promotion.
+    Unless ``floating`` is False, one argument must be floating.
     """
-    required = {n: pair for n, pair in arguments.items() if pair[0] is not None or n not in ("weight", "pos_weight")}
-    arrays = {name: of_kind(name, value, kinds) for name, (value, kinds) in required.items()}
+    given = {name: pair for name, pair in arguments.items() if pair[0] is not None or name not in WEIGHTS}
+    arrays = {name: of_kind(name, value, kinds) for name, (value, kinds) in given.items()}
     if floating and not any(jnp.issubdtype(x.dtype, jnp.floating) for x in arrays.values()):
         name, x = next(iter(arrays.items()))
         raise TypeError(f"{name}: got dtype {x.dtype}; expected a floating dtype, here or in another argument.")
-    opened = [arrays[name].astype(computing(*arrays.values())) if name in arrays else None for name in arguments]
+    dtype = compute_dtype(promoted(*(x.dtype for x in arrays.values())))
+    opened = [arrays[name].astype(dtype) if name in arrays else None for name in arguments]
     named = [x for name, x in arrays.items() if name in (result or arrays)]
     strong = [x for x in named if x.ndim and jnp.issubdtype(x.dtype, jnp.floating)]
     return opened, promoted(*(x.dtype for x in (strong if weak and strong else named)))
 
 
-def computing(*arrays: Array) -> np.dtype[Any]:
-    """float32, or float64 where any of the arrays is that."""
-    return np.dtype(np.float64 if any(x.dtype == np.float64 for x in arrays) else np.float32)
-
-
 def promoted(*dtypes: Any) -> np.dtype[Any]:
-    """The floating dtype to which PyTorch promotes; float32 where none is floating."""
+    """The floating dtype to which PyTorch promotes; float32 if none is floating."""
     floats: set[np.dtype[Any]] = {np.dtype(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)}
     if len(floats) == 1:
         return floats.pop()
@@ -106,14 +104,14 @@ def promoted(*dtypes: Any) -> np.dtype[Any]:
 
 
 def as_array(name: str, value: ArrayLike | None) -> AnyArray:
-    """An array as it came; numbers of Python are none."""
+    """The argument as an array; Python numbers are refused, as PyTorch refuses them."""
     if value is None or (isinstance(value, bool | int | float) and not isinstance(value, np.generic)):
         raise TypeError(f"{name}: got {value!r}; expected an array. Wrap it in jnp.asarray(...).")
     return array(name, value)
 
 
 def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
-    """The argument on the device, of one of some kinds of dtype."""
+    """The argument as a JAX array, whose dtype must be one of these kinds."""
     x = as_array(name, value)
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
         words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
@@ -123,7 +121,7 @@ def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
 
 
 def is_floating(dtype: DTypeLike) -> bool:
-    """Whether this is a dtype at all, and a floating one."""
+    """Whether this is a floating dtype; False if it is no dtype."""
     try:
         return bool(jnp.issubdtype(dtype, jnp.floating))
     except TypeError:
@@ -131,30 +129,30 @@ def is_floating(dtype: DTypeLike) -> bool:
 
 
 def require_rank(name: str, x: Array, least: int) -> None:
-    """So many axes, or more."""
+    """The array must have at least this many axes."""
     if x.ndim < least:
         raise ValueError(f"{name}: got shape {x.shape}; expected at least {least} axis.")
 
 
-def require_same_shape(name: str, x: Array, shape: Shape) -> None:
-    """Nothing is broadcast here."""
+def require_same_shape(name: str, x: AnyArray, shape: Shape) -> None:
+    """The array must have exactly this shape."""
     if x.shape != shape:
         raise ValueError(f"{name}: got shape {x.shape}; expected {shape}, the shape of input.")
 
 
 def require_same_dtype(name: str, x: ArrayLike, dtype: np.dtype[Any]) -> None:
-    """Nothing is promoted here."""
+    """The array must have exactly this dtype."""
     if (given := as_jax_array(array(name, x)).dtype) != dtype:
         raise TypeError(f"{name}: got dtype {given}; expected {dtype}. Use {name}.astype(input.dtype).")
 
 
 def broadcast(*, quiet: bool = True, **arrays: Array) -> list[Array]:
-    """The arrays in their common shape; unless ``quiet``, with a warning where they differ."""
+    """The arrays in their common shape; unless ``quiet``, different shapes warn."""
     (first, x), *others = arrays.items()
     shape = x.shape
     for name, y in others:
         if not quiet and y.shape != x.shape:
-            text = f"{name}: got shape {y.shape} for {first} of shape {x.shape}, which broadcasts: is it meant to?"
+            text = f"{name}: got shape {y.shape} for {first} of shape {x.shape}, which broadcasts: was that meant?"
             warn(text, UserWarning)
         try:
             shape = jnp.broadcast_shapes(shape, y.shape)
@@ -165,14 +163,14 @@ def broadcast(*, quiet: bool = True, **arrays: Array) -> list[Array]:
 
 
 def broadcast_into(name: str, x: Array, shape: Shape) -> Array:
-    """The array in a given shape, which it may not make larger."""
+    """The array broadcast to exactly this shape."""
     if x.ndim > len(shape) or any(n not in (1, m) for n, m in zip(x.shape[::-1], shape[::-1], strict=False)):
         raise ValueError(f"{name}: got shape {x.shape}; expected one that broadcasts to {shape}, the shape of input.")
     return jnp.broadcast_to(x, shape)
 
 
 def open_smoothing(label_smoothing: Hyperparameter, dtype: DTypeLike) -> Hyperparameters:
-    """At most 1; below 0 there is none, as in PyTorch."""
+    """The smoothing, at most 1; a negative one counts as 0, as in PyTorch."""
     check_number("label_smoothing", label_smoothing, lambda eps: not eps > 1, "at most 1")
     if isinstance(label_smoothing, Array | np.ndarray):
         label_smoothing = jnp.where(label_smoothing > 0, label_smoothing, 0)
@@ -182,52 +180,63 @@ def open_smoothing(label_smoothing: Hyperparameter, dtype: DTypeLike) -> Hyperpa
 
 
 def check_flags(**flags: Any) -> None:
-    """Python values, which a trace knows."""
+    """The options must be Python values."""
     for name, value in flags.items():
         if isinstance(value, Array | np.ndarray):
             raise TypeError(f"{name}: got an array; expected a Python value.")
 
 
 def check_bools(**flags: bool) -> None:
-    """Yes or no."""
+    """The options must be bools."""
     for name, value in flags.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name}: got {value!r}; expected a bool.")
 
 
 def check_p(p: int) -> int:
-    """1 or 2."""
+    """The exponent of `multi_margin_loss`, 1 or 2."""
     check_flags(p=p)
     if p not in (1, 2):
         raise ValueError(f"p: got {p!r}; expected 1 or 2.")
     return int(p)
 
 
+def open_number(
+    name: str,
+    value: Hyperparameter,
+    dtype: DTypeLike,
+    ok: Callable[[Any], bool] = lambda value: True,
+    expected: str = "",
+) -> Array:
+    """One number in this dtype; a concrete one must be ``ok``. Without a bound NaN passes, as in PyTorch."""
+    check_number(name, value, ok, expected)
+    return jnp.asarray(value, dtype)
+
+
 def check_number(
     name: str, value: Hyperparameter, ok: Callable[[Any], bool] = lambda value: True, expected: str = ""
 ) -> None:
-    """A number, or an array of one; a number must be in its range."""
-    if isinstance(value, Array | np.ndarray):
-        if value.ndim:
-            raise ValueError(f"{name}: got shape {value.shape}; expected one number.")
-    elif not isinstance(value, int | float | np.generic):
-        raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
-    if not isinstance(value, jax.core.Tracer) and not ok(value):
+    """A Python number or an array of shape (), in its range if it is concrete; NaN passes where PyTorch takes it."""
+    if not isinstance(value, Array | np.ndarray):
+        check_scalar(name, value)
+    elif value.ndim:
+        raise ValueError(f"{name}: got shape {value.shape}; expected one number.")
+    if is_concrete(value) and not ok(value):
         raise ValueError(f"{name}: got {value}; expected a number {expected}.")
 
 
 def check_scalar(name: str, value: object) -> None:
-    """A Python number."""
-    if not isinstance(value, int | float):
+    """The option must be a Python or NumPy number."""
+    if not isinstance(value, int | float | np.generic):
         raise TypeError(f"{name}: got a {type(value).__name__}; expected a number.")
 
 
 def check_loss(kind: str, legacy: tuple[Any, ...], options: Mapping[str, Any], leaves: tuple[str, ...]) -> None:
-    """What a loss is made with: arrays or None for its weights, Python values or scalars for the rest."""
+    """The options of a class: arrays or None for its weights, Python values or scalars for the rest."""
     rest = {"size_average": legacy, **{name: (value,) for name, value in options.items() if name not in leaves}}
     for name, values in rest.items():
         if any(isinstance(v, Array | np.ndarray) and (v.ndim or name == "size_average") for v in values):
-            fix = f"A loss is made first and called then: {kind}()(input, target)."
+            fix = f"First create the loss, then call it: {kind}()(input, target)."
             raise TypeError(f"{name}: got an array; expected a Python value. {fix}")
     for name in leaves:
         if options[name] is not None and not isinstance(options[name], Array | np.ndarray):
@@ -236,13 +245,13 @@ def check_loss(kind: str, legacy: tuple[Any, ...], options: Mapping[str, Any], l
 
 
 def check_one_axis(name: str, value: ArrayLike | None) -> None:
-    """An array with one axis."""
+    """The array must have one axis."""
     if value is not None and array(name, value).ndim != 1:
         raise ValueError(f"{name}: got shape {jnp.shape(value)}; expected one axis, [C].")
 
 
 def check_layer(loss: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `LinearCrossEntropyLoss`; gives those that have a normal form."""
+    """Checks the options of `LinearCrossEntropyLoss`; returns ``out_features`` and ``dtype`` in their normal form."""
     for name in ("in_features", "num_classes", "out_features"):
         sizes = loss[name] if name == "out_features" else (loss[name],)
         if not isinstance(sizes, tuple | list) or not all(isinstance(n, int) for n in sizes):
@@ -263,7 +272,7 @@ def check_layer(loss: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_linear(loss: Mapping[str, Any], linear_weight: ArrayLike, linear_bias: ArrayLike | None) -> None:
-    """The layer's weights, for the sizes that a `LinearCrossEntropyLoss` was made for."""
+    """The layer's weights must have the sizes, dtype and bias of the `LinearCrossEntropyLoss`."""
     w = array("linear_weight", linear_weight)
     shape = (loss["num_classes"], *loss["out_features"], loss["in_features"])
     if w.shape != shape:
@@ -276,7 +285,7 @@ def check_linear(loss: Mapping[str, Any], linear_weight: ArrayLike, linear_bias:
 
 
 def open_variance(var: Array, shape: Shape) -> Array:
-    """Variances: one for each element, one for each row, or the same along one axis."""
+    """Variances: one per element, one per row, or the same along one axis."""
     if var.shape == shape:
         return var
     if var.shape == shape[:-1]:
@@ -289,14 +298,14 @@ def open_variance(var: Array, shape: Shape) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class LinearCrossEntropyOptions:
-    """How PyTorch cuts the batch of ``linear_cross_entropy`` into chunks; it has no influence on the result.
+    """PyTorch's chunking options for ``linear_cross_entropy``; they have no effect here.
 
     Args:
-        allow_retain_graph: whether PyTorch may go backward twice.
+        allow_retain_graph: whether PyTorch may run the backward pass twice.
         batch_chunk_size: rows in a chunk.
         chunking_method: ``"auto"``, ``"aspect_ratio"``, ``"aspect_ratio:N"`` or None.
         acc_policy: ``"auto"``, ``"accurate"``, ``"balanced"`` or ``"compact"``.
-        acc_dtype: dtype to accumulate in.
+        acc_dtype: dtype of PyTorch's accumulators.
     """
 
     allow_retain_graph: bool = False
@@ -318,10 +327,10 @@ class LinearCrossEntropyOptions:
 
 
 def open_dim(dim: int | None, ndim: int) -> int:
-    """The class dimension; left out, PyTorch guesses it from the rank."""
+    """The class dimension; for None, PyTorch guesses it from the rank."""
     if dim is None:
         dim = 0 if ndim in (0, 1, 3) else 1
-        text = f"dim: got None, for which {dim} is taken; write dim={dim}."
+        text = f"dim: got None, which stands for {dim} here; write dim={dim}."
         warn(text, UserWarning)
     check_integer("dim", dim)
     if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
@@ -330,9 +339,9 @@ def open_dim(dim: int | None, ndim: int) -> int:
 
 
 def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds) -> tuple[Array, np.dtype[Any]]:
-    """The input of an activation in the dtype it is computed in, and the dtype of the result."""
+    """The input of an activation in the computing dtype, and the dtype of the result."""
     if dtype is not None and not is_floating(dtype):
         raise TypeError(f"dtype: got {dtype}; expected a floating dtype.")
     x = of_kind("input", input, kinds)
     result = promoted(x.dtype) if dtype is None else jnp.dtype(dtype)
-    return x.astype(np.float64 if result == np.float64 else np.float32), result
+    return x.astype(compute_dtype(result)), result

@@ -1,4 +1,4 @@
-"""PyTorch's reductions: the mean of nothing is NaN, and the result has the dtype of the inputs."""
+"""PyTorch's reductions: the mean over no example is NaN, and the result has the dtype of the inputs."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import numpy as np
 from jax import Array
 
 from jaxce._numerics import fill_masked
-from jaxce.torch._labels import OpenedClasses, TorchIds
+from jaxce.torch._labels import TorchIds, TorchInputs
 
 
 def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:
-    """Ends a loss; the mean divides by the sum of the weights, or by the number of values."""
+    """Reduces the losses; the mean divides by the sum of the weights, or by the number of values."""
     if reduction == "sum":
         values = jnp.sum(values)
     if reduction == "mean":
@@ -19,8 +19,8 @@ def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | 
     return values.astype(dtype)
 
 
-def close_classes(x: OpenedClasses, values: Array, weights: Array, reduction: str) -> Array:
-    """Ends a loss over classes: ids divide the mean by the weights of those that count, probabilities by all."""
+def close_classes(x: TorchInputs, values: Array, weights: Array, reduction: str) -> Array:
+    """Reduces the losses of classes; with ids, the mean divides by the weights of the labels that are not ignored."""
     if not isinstance(x.labels, TorchIds):
         return close(values, reduction, x.dtype)
     weights, present = jnp.broadcast_to(weights, values.shape), x.labels.present

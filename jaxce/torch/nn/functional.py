@@ -7,8 +7,10 @@ from jaxce.torch._activations import sigmoid as sigmoid
 from jaxce.torch._activations import softmax as softmax
 from jaxce.torch._activations import softmin as softmin
 from jaxce.torch._activations import softplus as softplus
-from jaxce.torch._classification import binary_cross_entropy as binary_cross_entropy
-from jaxce.torch._classification import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from jaxce.torch._binary import binary_cross_entropy as binary_cross_entropy
+from jaxce.torch._binary import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from jaxce.torch._binary import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from jaxce.torch._binary import soft_margin_loss as soft_margin_loss
 from jaxce.torch._classification import cross_entropy as cross_entropy
 from jaxce.torch._classification import kl_div as kl_div
 from jaxce.torch._classification import linear_cross_entropy as linear_cross_entropy
@@ -16,8 +18,6 @@ from jaxce.torch._classification import nll_loss as nll_loss
 from jaxce.torch._margins import hinge_embedding_loss as hinge_embedding_loss
 from jaxce.torch._margins import multi_margin_loss as multi_margin_loss
 from jaxce.torch._margins import multilabel_margin_loss as multilabel_margin_loss
-from jaxce.torch._margins import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from jaxce.torch._margins import soft_margin_loss as soft_margin_loss
 from jaxce.torch._regression import gaussian_nll_loss as gaussian_nll_loss
 from jaxce.torch._regression import huber_loss as huber_loss
 from jaxce.torch._regression import l1_loss as l1_loss
