@@ -21,7 +21,7 @@ def softmax(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
 
     Args:
         input: logits, floating, any shape; any real dtype or bool with ``dtype``.
-        dim: the class dimension; None warns and stands for 1, or for 0 if the rank is 0, 1 or 3.
+        dim: the class dimension; None warns and is 1, or 0 for ranks 0, 1 and 3.
         _stacklevel: has no effect; it keeps PyTorch's order of arguments.
         dtype: floating dtype of the computation and the result.
 
@@ -56,11 +56,11 @@ def log_softmax(
 ) -> Array:
     """Log-probabilities along a dimension: ``x_c - log sum_k exp(x_k)``.
 
-    It is for ``nll_loss`` and ``kl_div``, which take log-probabilities. ``cross_entropy`` applies it itself.
+    It is for predictions, ``nll_loss`` and ``kl_div``. ``cross_entropy`` takes logits and applies it itself.
 
     Args:
         input: logits, floating, any shape; any real dtype or bool with ``dtype``.
-        dim: the class dimension; None warns and stands for 1, or for 0 if the rank is 0, 1 or 3.
+        dim: the class dimension; None warns and is 1, or 0 for ranks 0, 1 and 3.
         _stacklevel: has no effect; it keeps PyTorch's order of arguments.
         dtype: floating dtype of the computation and the result.
 
@@ -97,7 +97,7 @@ def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
 
     Args:
         input: logits, floating, any shape; any real dtype or bool with ``dtype``.
-        dim: the class dimension; None warns and stands for 1, or for 0 if the rank is 0, 1 or 3.
+        dim: the class dimension; None warns and is 1, or 0 for ranks 0, 1 and 3.
         _stacklevel: has no effect; it keeps PyTorch's order of arguments.
         dtype: floating dtype of the computation and the result.
 

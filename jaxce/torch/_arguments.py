@@ -29,22 +29,17 @@ REAL_OR_BOOL: Kinds = (jnp.floating, jnp.integer, jnp.bool_)
 WEIGHTS = ("weight", "pos_weight")
 """The arguments that are arrays or None, of the functions as of the classes."""
 
-NAMES = ("none", "mean", "sum")
-ENUM = (*NAMES, "elementwise_mean")
-"""The reductions of most functions; the last one is the old name of the mean."""
-
 
 def open_reduction(
-    reduction: str,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    *,
-    names: tuple[str, ...] = ENUM,
+    reduction: str, size_average: bool | None = None, reduce: bool | None = None, *, old_name: bool = True
 ) -> str:
-    """The current name of the reduction; the deprecated arguments override it."""
+    """The current name of the reduction; the deprecated arguments override it.
+
+    Most functions also take the old name of the mean, "elementwise_mean".
+    """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    check_choice("reduction", reduction, names)
+    check_choice("reduction", reduction, ("none", "mean", "sum", *(["elementwise_mean"] if old_name else [])))
     if reduction == "elementwise_mean":
         text = "reduction: got 'elementwise_mean', which is deprecated; write reduction='mean'."
         warn(text, DeprecationWarning)
@@ -96,7 +91,7 @@ def open_elements(
 
 
 def promoted(*dtypes: Any) -> np.dtype[Any]:
-    """The floating dtype to which PyTorch promotes; float32 if none is floating."""
+    """PyTorch's promoted dtype of the floating dtypes; float32 if none is floating."""
     floats: set[np.dtype[Any]] = {np.dtype(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)}
     if len(floats) == 1:
         return floats.pop()
@@ -111,7 +106,7 @@ def as_array(name: str, value: ArrayLike | None) -> AnyArray:
 
 
 def of_kind(name: str, value: ArrayLike | None, kinds: Kinds) -> Array:
-    """The argument as a JAX array, whose dtype must be one of these kinds."""
+    """The argument as a JAX array of one of these kinds of dtype."""
     x = as_array(name, value)
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
         words = {FLOATING: "a floating dtype", REAL: "real numbers", REAL_OR_BOOL: "real numbers or bool"}[kinds]
@@ -216,7 +211,7 @@ def open_number(
 def check_number(
     name: str, value: Hyperparameter, ok: Callable[[Any], bool] = lambda value: True, expected: str = ""
 ) -> None:
-    """A Python number or an array of shape (), in its range if it is concrete; NaN passes where PyTorch takes it."""
+    """A Python number or an array of shape (), in its range if it is concrete."""
     if not isinstance(value, Array | np.ndarray):
         check_scalar(name, value)
     elif value.ndim:

@@ -12,7 +12,6 @@ from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entro
 from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
-    NAMES,
     REAL,
     REAL_OR_BOOL,
     broadcast,
@@ -23,7 +22,7 @@ from jaxce.torch._arguments import (
     require_same_dtype,
     require_same_shape,
 )
-from jaxce.torch._reductions import close
+from jaxce.torch._reductions import apply_reduction
 
 
 def binary_cross_entropy(
@@ -79,7 +78,7 @@ def binary_cross_entropy(
     p = raise_or_nan("input", p, (p >= 0) & (p <= 1), "in [0, 1]; logits go to binary_cross_entropy_with_logits")
     y = raise_or_nan("target", y, (y >= 0) & (y <= 1), "in [0, 1]")
     loss = clamped_cross_entropy(p, y)
-    return close(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
+    return apply_reduction(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
 
 
 def binary_cross_entropy_with_logits(
@@ -140,7 +139,7 @@ def binary_cross_entropy_with_logits(
     pos_w = None if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape)
     loss = binary_cross_entropy_from_logits(x, y, pos_w, operator.mul)
     loss += jnp.where(x == -jnp.inf, jnp.nan, jnp.zeros((), x.dtype))  # PyTorch computes inf - inf there.
-    return close(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
+    return apply_reduction(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
 
 
 def soft_margin_loss(
@@ -187,7 +186,7 @@ def soft_margin_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
-    return close(soft_margin(x, broadcast_into("target", y, x.shape)), reduction, dtype)
+    return apply_reduction(soft_margin(x, broadcast_into("target", y, x.shape)), reduction, dtype)
 
 
 def multilabel_soft_margin_loss(
@@ -212,7 +211,7 @@ def multilabel_soft_margin_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or ``[...]`` for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or ``[...]`` for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
         TypeError: an input that is not floating, a bool target.
@@ -234,7 +233,7 @@ def multilabel_soft_margin_loss(
     Source:
         PyTorch 2.13, ``torch.nn.functional.multilabel_soft_margin_loss``.
     """
-    reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
+    reduction = open_reduction(reduction, size_average, reduce, old_name=False)
     target = np.asarray(target) if isinstance(target, int | float) else target
     weight = np.asarray(weight) if isinstance(weight, int | float) else weight
     (x, y, w), dtype = open_elements(
@@ -244,4 +243,4 @@ def multilabel_soft_margin_loss(
     axis, classes = x.ndim - 1, x.shape[-1]
     x, y, w = broadcast(input=x, target=y, weight=jnp.ones((), x.dtype) if w is None else w)
     loss = w * binary_cross_entropy_from_logits(x, y, None, operator.mul)
-    return close(jnp.sum(loss, axis) / classes, reduction, dtype)
+    return apply_reduction(jnp.sum(loss, axis) / classes, reduction, dtype)

@@ -37,7 +37,7 @@ from jaxce.torch._labels import (
     open_linear_labels,
     with_labels,
 )
-from jaxce.torch._reductions import close, close_classes
+from jaxce.torch._reductions import apply_class_reduction, apply_reduction
 
 
 def cross_entropy(
@@ -53,7 +53,7 @@ def cross_entropy(
     """Softmax cross-entropy: ``w_y (log_z - x_y)`` for class ids, ``sum_c w_c p_c (log_z - x_c)`` for probabilities p.
 
     It takes logits, not probabilities: do not apply ``softmax`` first. A target of the shape of ``input`` holds
-    probabilities, any other target holds class ids. With ids the mean divides by the sum of the labels' weights; with
+    probabilities, any other target holds class ids. With ids the mean divides by the sum of the labels' weights. With
     probabilities it divides by the number of examples.
 
     Args:
@@ -101,7 +101,7 @@ def cross_entropy(
 def _cross_entropy(x: TorchInputs, reduction: str, label_smoothing: Hyperparameter) -> Array:
     smoothing = open_smoothing(label_smoothing, compute_dtype(x.logits))
     loss, weights = _terms(dataclasses.replace(x, hyperparameters=smoothing))
-    return close_classes(x, loss, weights, reduction)
+    return apply_class_reduction(x, loss, weights, reduction)
 
 
 def nll_loss(
@@ -156,7 +156,7 @@ def nll_loss(
     x = open_classes(input, target, weight, ignore_index, probabilities=False)
     (q, weights), log_p = coefficients(x), x.logits.astype(compute_dtype(x.logits))
     loss = -q.label_weight * _label_log_prob(log_p, q.ids, cast(TorchIds, x.labels).valid, x.axis)
-    return close_classes(x, loss, weights, reduction)
+    return apply_class_reduction(x, loss, weights, reduction)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -167,9 +167,9 @@ def _label_log_prob(log_p: Array, ids: Array, valid: Array | None, axis: int) ->
 
 @_label_log_prob.defjvp
 def _label_log_prob_jvp(axis: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    """``dl_y``, selected: so the gradient of the other classes is 0, even if the weights of a mean sum to 0.
+    """``dl_y``, by a select, so that other classes have gradient 0, even if the weights of a mean sum to 0.
 
-    For an invalid id the tangents of all classes are added, so that a weight of NaN reaches the whole row.
+    For an invalid id it adds the tangents of all classes: its weight of NaN must reach the whole row.
     """
     (log_p, ids, valid), (d_log_p, *_) = primals, tangents
     selected = is_label(ids, d_log_p, axis)
@@ -245,20 +245,20 @@ def _by_chunks(
 ) -> Array:
     smoothing = open_smoothing(label_smoothing, x.dtype)
     layer = Layer(kernel=w, bias=b, class_weights=y.class_weights, hyperparameters=smoothing)
-    opened = LinearInputs(Tokens(hidden=x, labels=ids), layer)
-    values, *_ = linear_losses(opened, _present_terms, only_sums=reduction != "none", has_aux=False)
+    inputs = LinearInputs(Tokens(hidden=x, labels=ids), layer)
+    values, *_ = linear_losses(inputs, _not_ignored_terms, only_sums=reduction != "none", has_aux=False)
     one = jnp.ones(ids.ids.shape, x.dtype)
-    weights = fill_masked(one if y.class_weights is None else take_per_class(y.class_weights, ids.ids), ids.present)
+    weights = fill_masked(one if y.class_weights is None else take_per_class(y.class_weights, ids.ids), ids.not_ignored)
     if reduction == "mean":  # If every label is ignored, the mean is NaN with gradient 0.
-        empty = jnp.sum(fill_masked(one, ids.present)) == 0
+        empty = jnp.sum(fill_masked(one, ids.not_ignored)) == 0
         values, weights = jnp.where(empty, jnp.nan, values), jnp.where(empty, 1, jnp.sum(weights))
-    return close(values, reduction, y.dtype, weights)
+    return apply_reduction(values, reduction, y.dtype, weights)
 
 
-def _present_terms(x: SoftmaxInputs) -> tuple[Array, Array]:
-    """Loss and weight of each example, the loss 0 for an ignored label."""
+def _not_ignored_terms(x: SoftmaxInputs) -> tuple[Array, Array]:
+    """Loss and weight of each example; the loss of an ignored label is 0."""
     loss, weights = _terms(x)
-    return fill_masked(loss, cast(TorchIds, x.labels).present), weights
+    return fill_masked(loss, cast(TorchIds, x.labels).not_ignored), weights
 
 
 def _terms(x: SoftmaxInputs) -> tuple[Array, Array]:
@@ -312,7 +312,7 @@ def kl_div(
         log_target: whether the target holds logarithms.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the two promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of both.
 
     Raises:
         TypeError: arguments that are not floating.
@@ -345,5 +345,5 @@ def kl_div(
     rows = log_q.shape[0] if per_row and log_q.ndim else 1
     log_q, p = broadcast(input=log_q, target=p)
     terms = jnp.exp(p) * (p - log_q) if log_target else xlogy(p, p) - p * log_q
-    loss = close(terms, reduction, terms.dtype)
+    loss = apply_reduction(terms, reduction, terms.dtype)
     return (loss / rows if per_row else loss).astype(dtype)

@@ -30,13 +30,13 @@ from jaxce.torch._arguments import (
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TorchIds(Ids):
-    """Class ids, and ``present``: False where the label is ignored, None if no label is.
+    """Class ids, and ``not_ignored``: False where the label is ignored, None if no label is.
 
-    ``present`` is no mask: it removes the loss, not the logits. As in PyTorch, a NaN logit of an ignored row gives NaN
-    in the gradient.
+    ``not_ignored`` is no mask: it removes the loss, not the logits. As in PyTorch, a NaN logit of an ignored row gives
+    NaN in the gradient.
     """
 
-    present: ArrayOrTangent
+    not_ignored: ArrayOrTangent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,13 +103,13 @@ def open_labels(
         return Labels(_probabilities(y, ignore_index), w, dtype)
     w = open_class_weights(weight, shape[axis], own)
     y = _ids_of_examples(y, shape, axis, probabilities)
-    present = without_ignored(y, ignore_index, None)
-    ids = check_ids(y, shape[axis], present, "target", _id_hint)
-    return Labels(TorchIds(ids.ids, ids.valid, None if present is None else as_jax_array(present)), w, own)
+    not_ignored = without_ignored(y, ignore_index, None)
+    ids = check_ids(y, shape[axis], not_ignored, "target", _id_hint)
+    return Labels(TorchIds(ids.ids, ids.valid, None if not_ignored is None else as_jax_array(not_ignored)), w, own)
 
 
 def open_class_weights(weight: ArrayLike | None, classes: Size, dtype: np.dtype[Any]) -> Array | None:
-    """Class weights beside ids: they must have the dtype of the input."""
+    """Class weights for ids; they must have the dtype of the input."""
     w = per_class("weight", weight, classes, compute_dtype(dtype))
     if weight is not None:
         require_same_dtype("weight", weight, dtype)

@@ -17,7 +17,7 @@ from jaxce.torch._arguments import (
     open_reduction,
 )
 from jaxce.torch._labels import open_label_sets, open_row_ids, open_rows
-from jaxce.torch._reductions import close
+from jaxce.torch._reductions import apply_reduction
 
 
 def multi_margin_loss(
@@ -74,7 +74,7 @@ def multi_margin_loss(
     ids = open_row_ids(x, y)
     loss = hinge(*logit_gap(x, ids.ids, 1), open_number("margin", margin, x.dtype), check_p(p), axis=1)
     loss = loss if w is None else take_per_class(w, ids.ids) * loss
-    return close(only_valid(loss, x, ids.valid, 1).reshape(y.shape), reduction, dtype)
+    return apply_reduction(only_valid(loss, x, ids.valid, 1).reshape(y.shape), reduction, dtype)
 
 
 def multilabel_margin_loss(
@@ -125,7 +125,7 @@ def multilabel_margin_loss(
     counts = _label_counts(x, ids.ids, listed)
     loss = multilabel_hinge(x, counts, (counts == 0).astype(x.dtype), 1)
     loss = only_valid(loss, x, None if ids.valid is None else jnp.all(ids.valid, -1), 1)
-    return close(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
+    return apply_reduction(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
 
 
 def _label_counts(x: Array, ids: Array, listed: Array) -> Array:
@@ -186,4 +186,4 @@ def hinge_embedding_loss(
     gap = open_number("margin", margin, x.dtype) - x
     # At the margin the derivative is -1, as in PyTorch.
     violation = jnp.where(gap >= 0, gap, lax.stop_gradient(jnp.maximum(gap, 0)))
-    return close(jnp.where(y != -1, x, 0) + jnp.where(y != 1, violation, 0), reduction, dtype)
+    return apply_reduction(jnp.where(y != -1, x, 0) + jnp.where(y != 1, violation, 0), reduction, dtype)

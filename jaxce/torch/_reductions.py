@@ -10,7 +10,7 @@ from jaxce._numerics import fill_masked
 from jaxce.torch._labels import TorchIds, TorchInputs
 
 
-def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:
+def apply_reduction(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | None = None) -> Array:
     """Reduces the losses; the mean divides by the sum of the weights, or by the number of values."""
     if reduction == "sum":
         values = jnp.sum(values)
@@ -19,9 +19,9 @@ def close(values: Array, reduction: str, dtype: np.dtype[Any], weights: Array | 
     return values.astype(dtype)
 
 
-def close_classes(x: TorchInputs, values: Array, weights: Array, reduction: str) -> Array:
+def apply_class_reduction(x: TorchInputs, values: Array, weights: Array, reduction: str) -> Array:
     """Reduces the losses of classes; with ids, the mean divides by the weights of the labels that are not ignored."""
     if not isinstance(x.labels, TorchIds):
-        return close(values, reduction, x.dtype)
-    weights, present = jnp.broadcast_to(weights, values.shape), x.labels.present
-    return close(fill_masked(values, present), reduction, x.dtype, fill_masked(weights, present))
+        return apply_reduction(values, reduction, x.dtype)
+    weights, not_ignored = jnp.broadcast_to(weights, values.shape), x.labels.not_ignored
+    return apply_reduction(fill_masked(values, not_ignored), reduction, x.dtype, fill_masked(weights, not_ignored))

@@ -13,9 +13,7 @@ from jaxce._numerics import is_off
 from jaxce._types import Hyperparameter
 from jaxce._value_checks import raise_or_nan
 from jaxce.torch._arguments import (
-    ENUM,
     FLOATING,
-    NAMES,
     REAL,
     REAL_OR_BOOL,
     Kinds,
@@ -29,7 +27,7 @@ from jaxce.torch._arguments import (
     promoted,
     require_same_shape,
 )
-from jaxce.torch._reductions import close
+from jaxce.torch._reductions import apply_reduction
 
 
 def mse_loss(
@@ -54,10 +52,10 @@ def mse_loss(
         weight: weight of each element, real, the shape of ``input``.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
-        TypeError: arguments none of which is floating.
+        TypeError: no floating argument.
         ValueError: shapes that do not broadcast, weights of another shape, an unknown reduction.
 
     Example:
@@ -76,9 +74,9 @@ def mse_loss(
     Source:
         PyTorch 2.13, ``torch.nn.functional.mse_loss``.
     """
-    reduction = open_reduction(reduction, size_average, reduce, names=ENUM if weight is None else NAMES)
+    reduction = open_reduction(reduction, size_average, reduce, old_name=weight is None)
     d, w, dtype = _differences(input, target, weight, REAL if weight is not None else REAL_OR_BOOL)
-    return _close_weighted(d**2, w, reduction, dtype)
+    return _apply_weighted_reduction(d**2, w, reduction, dtype)
 
 
 def l1_loss(
@@ -102,10 +100,10 @@ def l1_loss(
         weight: weight of each element, real, the shape of ``input``.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
-        TypeError: arguments none of which is floating.
+        TypeError: no floating argument.
         ValueError: shapes that do not broadcast, weights of another shape, an unknown reduction.
 
     Example:
@@ -124,9 +122,9 @@ def l1_loss(
     Source:
         PyTorch 2.13, ``torch.nn.functional.l1_loss``.
     """
-    reduction = open_reduction(reduction, size_average, reduce, names=ENUM if weight is None else NAMES)
+    reduction = open_reduction(reduction, size_average, reduce, old_name=weight is None)
     d, w, dtype = _differences(input, target, weight, REAL)
-    return _close_weighted(_sign(d) * d, w, reduction, dtype)
+    return _apply_weighted_reduction(_sign(d) * d, w, reduction, dtype)
 
 
 def smooth_l1_loss(
@@ -150,10 +148,10 @@ def smooth_l1_loss(
         beta: end of the quadratic part, at least 0; 0 gives ``l1_loss``.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
-        TypeError: arguments none of which is floating.
+        TypeError: no floating argument.
         ValueError: shapes that do not broadcast, a negative ``beta``, an unknown reduction.
 
     Example:
@@ -177,7 +175,7 @@ def smooth_l1_loss(
     b = open_number("beta", beta, d.dtype, lambda number: number >= 0, "at least 0")
     near = ~(jnp.abs(d) >= b) & (b > 0)
     rounded = jnp.where(near, d, 0) ** 2 / (2 * jnp.where(b == 0, 1, b))
-    return close(jnp.where(near, rounded, _sign(d) * d - b / 2), reduction, dtype)
+    return apply_reduction(jnp.where(near, rounded, _sign(d) * d - b / 2), reduction, dtype)
 
 
 def huber_loss(
@@ -222,13 +220,13 @@ def huber_loss(
         PyTorch 2.13, ``torch.nn.functional.huber_loss``.
         Huber, "Robust Estimation of a Location Parameter" (Annals of Mathematical Statistics 35, 1964).
     """
-    reduction = open_reduction(reduction, names=ENUM if weight is None else NAMES)
+    reduction = open_reduction(reduction, old_name=weight is None)
     d, w, dtype = _differences(input, target, weight, REAL_OR_BOOL, FLOATING, ("input", "weight"))
     end = open_number("delta", delta, d.dtype, lambda number: number > 0, "above 0")
     near = ~(jnp.abs(d) >= end)
     factor = jnp.where(jnp.isinf(end), 0, end)  # An infinite delta has no linear part; 0 keeps the gradient finite.
     loss = jnp.where(near, jnp.where(near, d, 0) ** 2 / 2, factor * (_sign(d) * d - factor / 2))
-    return close(loss if w is None else loss * jnp.broadcast_to(w, loss.shape), reduction, dtype)
+    return apply_reduction(loss if w is None else loss * jnp.broadcast_to(w, loss.shape), reduction, dtype)
 
 
 def poisson_nll_loss(
@@ -257,7 +255,7 @@ def poisson_nll_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
         TypeError: arguments that are not real.
@@ -278,7 +276,7 @@ def poisson_nll_loss(
     Source:
         PyTorch 2.13, ``torch.nn.functional.poisson_nll_loss``.
     """
-    reduction = open_reduction(reduction, size_average, reduce, names=NAMES)
+    reduction = open_reduction(reduction, size_average, reduce, old_name=False)
     check_bools(log_input=log_input, full=full)
     rate = of_kind("input", input, REAL_OR_BOOL if log_input else REAL)
     counts = REAL if full or rate.dtype == jnp.bool_ else REAL_OR_BOOL
@@ -290,7 +288,7 @@ def poisson_nll_loss(
     loss = jnp.exp(x) - y * x if log_input else x - y * jnp.log(x + offset)
     if full:
         loss += jnp.where(y > 1, y * jnp.log(y) - y + 0.5 * jnp.log(2 * math.pi * y), 0)
-    return close(loss, reduction, dtype)
+    return apply_reduction(loss, reduction, dtype)
 
 
 def gaussian_nll_loss(
@@ -309,14 +307,13 @@ def gaussian_nll_loss(
     Args:
         input: means, real, any shape.
         target: numbers, real; broadcast with ``input``.
-        var: variances, at least 0: a Python float, or an array of the shape of ``input``, of this shape without its
-            last axis, or with one axis of size 1.
+        var: variances, at least 0: a Python float, one per element or per row, or with one axis of size 1.
         full: whether to add the constant ``log(2 pi) / 2``.
         eps: smallest variance.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or the common shape for ``"none"``, in the dtype to which the arguments promote.
+        A scalar, or the common shape for ``"none"``, in the promoted dtype of the arguments.
 
     Raises:
         TypeError: arguments that are not real, a ``var`` that is not floating.
@@ -339,7 +336,7 @@ def gaussian_nll_loss(
         PyTorch 2.13, ``torch.nn.functional.gaussian_nll_loss``.
         Nix and Weigend, "Estimating the Mean and Variance of the Target Probability Distribution" (ICNN 1994).
     """
-    reduction = open_reduction(reduction, names=NAMES)
+    reduction = open_reduction(reduction, old_name=False)
     check_bools(full=full)
     mean = of_kind("input", input, REAL)
     if isinstance(var, float):
@@ -352,7 +349,7 @@ def gaussian_nll_loss(
     v = jnp.where(v < smallest, smallest + (v - jax.lax.stop_gradient(v)), v)
     x, y, v = broadcast(input=x, target=y, var=v)
     loss = 0.5 * (jnp.log(v) + (x - y) ** 2 / v)
-    return close(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction, dtype)
+    return apply_reduction(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction, dtype)
 
 
 def _differences(
@@ -373,10 +370,10 @@ def _differences(
     return x - y, w, dtype
 
 
-def _close_weighted(values: Array, weights: Array | None, reduction: str, dtype: np.dtype[Any]) -> Array:
+def _apply_weighted_reduction(values: Array, weights: Array | None, reduction: str, dtype: np.dtype[Any]) -> Array:
     if weights is None:
-        return close(values, reduction, dtype)
-    return close(values * jnp.broadcast_to(weights, values.shape), reduction, dtype, weights)
+        return apply_reduction(values, reduction, dtype)
+    return apply_reduction(values * jnp.broadcast_to(weights, values.shape), reduction, dtype, weights)
 
 
 def _sign(d: Array) -> Array:

@@ -17,8 +17,8 @@ class CrossEntropyLoss(PairLoss):
     """Softmax cross-entropy: ``w_y (log_z - x_y)`` for class ids, ``sum_c w_c p_c (log_z - x_c)`` for probabilities p.
 
     It takes logits, not probabilities: do not apply ``softmax`` first. Create it with its options, then call it with
-    logits and labels. With ids the mean divides by the sum of the labels' weights; with probabilities it divides by the
-    number of examples.
+    logits and labels. With ids the mean divides by the sum of the labels' weights. With probabilities it divides by
+    the number of examples.
 
     Args:
         weight: weight of each class, ``[C]``; with ids in the dtype of ``input``.
