@@ -1,4 +1,4 @@
-"""Cross-entropy reshaped: losses that are another function ``f`` of the surprise ``s = -log p`` of the right class."""
+"""Losses that apply a function ``f`` to ``s = -log p_y``, the negative log-likelihood of the label."""
 
 import dataclasses
 import math
@@ -30,36 +30,49 @@ def focal_loss(
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Softmax cross-entropy that looks past the easy examples: ``-w_y (1 - p_y)**gamma log p_y``.
+    """Softmax cross-entropy that down-weights easy examples: ``-w_y (1 - p_y)**gamma log p_y``.
 
-    For class imbalance and dense detection, where sure and right answers would outweigh the rest by their number. With
-    probabilities q as labels each class has its own factor, ``-sum_c w_c q_c (1 - p_c)**gamma log p_c``. ``gamma`` 0 is
-    ``cross_entropy``; the weight called alpha in detection is ``class_weights``. It is no proper score, so calibrate
-    before reading the softmax as probabilities. For yes-or-no questions use ``sigmoid_focal_loss``.
+    For class imbalance with many easy examples; the paper's alpha is ``class_weights``. It takes logits, not
+    probabilities. With probabilities q as labels, each class has its own factor:
+    ``-sum_c w_c q_c (1 - p_c)**gamma log p_c``. It is not a proper scoring rule, so calibrate the softmax before you
+    use it as probabilities.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        gamma: focus, at least 0; 2 is usual, 0 is cross-entropy.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        gamma: focal exponent, at least 0; 0 is cross-entropy.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, gamma below 0.
 
     Example:
-        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-        >>> print(f"{focal_loss(logits, jnp.array([0, 2]), gamma=2.0):.3f}")
-        0.484
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]])
+        >>> labels = jnp.array([0, 2, -1])
+        >>> print(jaxce.focal_loss(logits, labels, ignore_index=-1, reduction="none"))
+        [0.004 0.964 0.   ]
+        >>> print(f"{jaxce.focal_loss(logits, labels, ignore_index=-1, gamma=0.0):.3f}")
+        0.861
+        >>> print(f"{jaxce.focal_loss(logits, labels, ignore_index=-1, label_smoothing=0.1):.3f}")
+        0.546
+
+    See Also:
+        ``cross_entropy``: the same with gamma 0.
+        ``sigmoid_focal_loss``: for binary labels, as in detection.
+        ``balanced_class_weights``: computes weights against imbalance.
 
     Source:
         Lin, Goyal, Girshick, He and Dollar, "Focal Loss for Dense Object Detection" (ICCV 2017), eq. 4 and 5.
@@ -96,34 +109,45 @@ def poly1_loss(
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Softmax cross-entropy with its series in 1 - p begun anew: ``w_y (-log p_y + epsilon (1 - p_y))``.
+    """Cross-entropy with another first coefficient in ``1 - p_y``: ``w_y (-log p_y + epsilon (1 - p_y))``.
 
-    Cross-entropy is ``sum_j (1 - p)**j / j``; this changes the leading 1 to ``1 + epsilon``. Above 0 it keeps pushing
-    answers that are right already, below 0 it lets them be. ``epsilon`` 0 is ``cross_entropy``.
+    Cross-entropy is the series ``sum_j (1 - p)**j / j``; this loss adds ``epsilon`` to its first coefficient. A
+    positive ``epsilon`` raises the gradient of confident correct examples, a negative one lowers it. Tune it: the best
+    value depends on the data. It takes logits, not probabilities.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        epsilon: coefficient, at least -1; 1 to 2 for images, -1 for detection, in the paper.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        epsilon: coefficient, at least -1; the paper uses 1 to 2 for images, -1 for detection; 0 is cross-entropy.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, epsilon below -1.
 
     Example:
-        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-        >>> print(f"{poly1_loss(logits, jnp.array([0, 2]), epsilon=1.0):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]])
+        >>> labels = jnp.array([0, 2, -1])
+        >>> print(f"{jaxce.poly1_loss(logits, labels, ignore_index=-1):.3f}")
         1.333
+        >>> print(jaxce.poly1_loss(logits, labels, ignore_index=-1, epsilon=-1.0, reduction="none"))
+        [0.014 0.763 0.   ]
+
+    See Also:
+        ``cross_entropy``: the same with epsilon 0.
+        ``focal_loss``: lowers the gradient of easy examples further.
 
     Source:
         Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions" (ICLR 2022), eq. 6.
@@ -160,34 +184,46 @@ def generalized_cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Between cross-entropy and mean absolute error: ``w_y (1 - p_y**q) / q``, for labels that may be wrong.
+    """Generalized cross-entropy, for noisy labels: ``w_y (1 - p_y**q) / q``.
 
-    No label costs more than ``1 / q``, so wrong ones cannot dominate. ``q`` 0 is ``cross_entropy``, which learns fast
-    and believes every label; ``q`` 1 is ``1 - p_y``, the mean absolute error, which is robust and slow.
+    For training sets with wrong labels: an example costs at most ``w_y / q``. With ``q`` 0 it is ``cross_entropy``, and
+    it learns fast. With ``q`` 1 it is ``1 - p_y``, half the absolute error: robust, but slow to learn. It takes logits,
+    not probabilities.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        q: in [0, 1]; 0.7 in the paper.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        q: exponent, in [0, 1]; the paper uses 0.7.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, q outside [0, 1].
 
     Example:
-        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-        >>> print(f"{generalized_cross_entropy(logits, jnp.array([0, 2]), q=0.7):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]])
+        >>> labels = jnp.array([0, 2, -1])
+        >>> print(f"{jaxce.generalized_cross_entropy(logits, labels, ignore_index=-1):.3f}")
         0.553
+        >>> print(jaxce.generalized_cross_entropy(logits, labels, ignore_index=-1, q=1.0, reduction="none"))
+        [0.156 0.788 0.   ]
+
+    See Also:
+        ``cross_entropy``: the same with q 0.
+        ``js_divergence``: bounded, too, and symmetric.
+        ``brier_loss``: bounded, too, and a proper scoring rule.
 
     Source:
         Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels" (NeurIPS
@@ -213,7 +249,7 @@ def _generalized_cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
 
 
 def _box_cox(s: Array, q: Any) -> Array:
-    """``(1 - exp(-q s)) / q``, by its series where ``q s`` is small: at 0 it is ``s``."""
+    """``(1 - exp(-q s)) / q``, and its series ``s (1 - q s / 2 + ...)`` for ``q s < 1e-3``."""
     if is_off(q):
         return s
     t = safe_multiply(q, s)
@@ -223,7 +259,7 @@ def _box_cox(s: Array, q: Any) -> Array:
 
 
 def _transformed(x: SoftmaxInputs, f: Callable[[Array], Array]) -> tuple[PerExample, Array]:
-    """``sum_c w_c q_c f(-log p_c)``; for ids without smoothing of one number per example, weighted after ``f``."""
+    """``sum_c w_c q_c f(-log p_c)``. For ids without smoothing this is ``w_y f(-log p_y)``, one number per example."""
     if isinstance(x.labels, Ids) and is_off(x["label_smoothing"]):
         unweighted, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]

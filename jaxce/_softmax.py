@@ -1,4 +1,4 @@
-"""Losses over exclusive classes: one right class for each example, or probabilities that sum to 1."""
+"""Cross-entropy and NLL over exclusive classes: one class per example, or probabilities that sum to 1."""
 
 import math
 from typing import Literal
@@ -31,37 +31,54 @@ def cross_entropy(
     class_axis_name: AxisName | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Softmax cross-entropy from logits: ``w_y (log_z - x_y)`` for ids, ``sum_c w_c p_c (log_z - x_c)`` for labels p.
+    """Softmax cross-entropy: ``w_y (log_z - x_y)`` for ids y, ``sum_c w_c p_c (log_z - x_c)`` for probabilities p.
 
-    The loss of classifiers, segmentation and language models. The logarithm is natural, ``log_z = logsumexp(x)``, and
-    the mean divides by the sum of the weights of the examples that count, as PyTorch's does for class ids. An id
-    outside the class range raises where its value is at hand, and under a trace gives NaN in value and gradient. A
-    single class leaves nothing to choose (the loss is 0): for yes-or-no questions use ``sigmoid_binary_cross_entropy``.
+    The loss of classifiers, segmentation and language models, in nats; ``log_z = logsumexp(x)``. It takes logits, not
+    probabilities: do not apply softmax first. As in PyTorch, the mean divides by the sum of the weights, not by the
+    number of examples. An id outside the class range raises if it is concrete; traced, its loss and gradient are NaN.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``; 16-bit ones are reduced in float32.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
-        z_loss: coefficient, at least 0, of ``log_z**2``, which is added to each loss.
-        class_axis_name: inside ``shard_map``, the mesh axis over which the classes are split; ids stay global.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
+        z_loss: coefficient of ``log_z**2``, at least 0; the product is added to each loss.
+        class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
 
     Example:
-        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-        >>> print(f"{cross_entropy(logits, jnp.array([0, 2]), label_smoothing=0.1):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]])
+        >>> labels = jnp.array([0, 2, -1])
+        >>> print(f"{jaxce.cross_entropy(logits, labels, ignore_index=-1, label_smoothing=0.1):.3f}")
         0.927
+        >>> print(jaxce.cross_entropy(logits, labels, where=labels >= 0, reduction="none"))
+        [0.17  1.551 0.   ]
+        >>> weights = jnp.array([1.0, 2.0, 4.0])
+        >>> print(f"{jaxce.cross_entropy(logits, labels, ignore_index=-1, class_weights=weights):.3f}")
+        1.275
+        >>> images, pixels = jnp.zeros((2, 3, 4, 4)), jnp.zeros((2, 4, 4), int)
+        >>> print(f"{jaxce.cross_entropy(images, pixels, axis=1):.3f}")
+        1.099
+
+    See Also:
+        ``linear_cross_entropy``: for large vocabularies, without the logits in memory.
+        ``nll_loss``: takes log-probabilities.
+        ``focal_loss``: down-weights easy examples.
+        ``sigmoid_binary_cross_entropy``: for binary labels, and for classes that do not exclude each other.
 
     Source:
         Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.108, with eq. 4.104 put in.
@@ -115,28 +132,28 @@ def linear_cross_entropy(
 ) -> Reduced:
     """Softmax cross-entropy of a linear layer, ``cross_entropy(hidden @ kernel + bias, labels)``, without its logits.
 
-    For language models and other large vocabularies: the logits, the largest array of training, exist for one chunk of
-    tokens at a time. A reduction to one number computes its gradients along the way and no logit twice. ``"none"`` and
-    ``Mean(axis=...)`` compute the logits again for the gradient. With few classes ``cross_entropy`` is simpler.
+    For language models and other large vocabularies; each token is an example. The logits, the largest array of
+    training, exist for one chunk of tokens at a time. A reduction to one number computes its gradients in the forward
+    pass; ``"none"`` and ``Mean(axis=...)`` recompute the logits. With few classes ``cross_entropy`` is simpler.
 
     Args:
         hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
         kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
-        labels: class ids of any integer dtype, ``[...]``.
-        bias: added to the logits, ``[classes]``; ``-inf`` closes a class, as in a padded vocabulary.
+        labels: class ids, integer, ``[...]`` with no class axis.
+        bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each token, ``[...]``; size-1 axes broadcast.
-        where: tokens to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
-        z_loss: coefficient, at least 0, of ``log_z**2``, which is added to each loss.
-        logit_scale: a number above 0 that multiplies the logits: an inverse temperature.
-        logit_softcap: a number above 0; scaled logits become ``cap tanh(logits / cap)``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
+        z_loss: coefficient of ``log_z**2``, at least 0; the product is added to each loss.
+        logit_scale: factor of the logits, above 0: an inverse temperature.
+        logit_softcap: cap, above 0; scaled logits become ``cap tanh(logits / cap)``.
         kernel_layout: ``"dv"``, or ``"vd"`` for a kernel ``[classes, features]``, such as a tied embedding.
-        chunk_size: tokens at a time, at most; by default some hundreds to thousands, from shapes and backend.
-        class_axis_name: inside ``shard_map``, the mesh axis over which the classes are split; ids stay global.
+        chunk_size: most tokens per chunk, at least 1; None chooses from shapes and backend.
+        class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
         in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh.
-        has_aux: whether to return ``(loss, LinearAux)``, with ``log_z``, argmax and entropy of each token.
+        has_aux: True returns ``(loss, LinearAux)``, with ``log_z``, argmax and entropy of each token.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -144,16 +161,32 @@ def linear_cross_entropy(
 
     Raises:
         TypeError: inputs that are not floating, labels that are not integers, a mask that is not bool.
-        ValueError: shapes that do not fit, ids outside the classes, a mesh that hides how the arrays are split.
+        ValueError: shapes that do not fit, ids outside the classes, no ``in_specs`` on an automatic mesh.
 
     Example:
-        >>> hidden, embedding = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> print(f"{linear_cross_entropy(hidden, embedding, jnp.array([2]), kernel_layout='vd'):.3f}")
-        0.408
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> hidden = jnp.array([[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]])
+        >>> embedding = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> labels = jnp.array([2, 1, -1])
+        >>> print(f"{jaxce.linear_cross_entropy(hidden, embedding.T, labels, ignore_index=-1):.3f}")
+        0.635
+        >>> tied = dict(kernel_layout="vd", ignore_index=-1)
+        >>> print(f"{jaxce.linear_cross_entropy(hidden, embedding, labels, logit_softcap=30.0, **tied):.3f}")
+        0.636
+        >>> total = jaxce.linear_cross_entropy(hidden, embedding, labels, reduction="total", **tied)
+        >>> print(f"{total.loss:.3f} {total.weight:.1f}")
+        1.270 2.0
+
+    See Also:
+        ``cross_entropy``: takes the logits themselves.
+        ``LinearAux``: the record that ``has_aux`` returns.
+        ``Total``: sums over microbatches and devices.
 
     Source:
         Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training" (arXiv 2410.10989, 2024), section 3.2, for
-        gradients in the forward pass. Softcap: Gemma Team, "Gemma 2" (arXiv 2408.00118, 2024), section 2.
+        gradients in the forward pass.
+        Softcap: Gemma Team, "Gemma 2" (arXiv 2408.00118, 2024), section 2.
     """
     x = open_linear(
         hidden,
@@ -190,32 +223,44 @@ def nll_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Negative log-likelihood from log-probabilities l: ``-w_y l_y`` for ids, ``-sum_c w_c p_c l_c`` for labels p.
+    """Negative log-likelihood of log-probabilities l: ``-w_y l_y`` for ids y, ``-sum_c w_c p_c l_c`` for labels p.
 
-    For models that end in ``log_softmax``, or whose log-probabilities come from elsewhere. They are taken as they are:
-    nothing checks that they are normalized. From logits use ``cross_entropy``, which is also more accurate.
+    For models that end in ``log_softmax``, and for log-probabilities from elsewhere. Probabilities or logits give a
+    wrong number without an error: the function does not check that its argument is normalized. From logits,
+    ``cross_entropy`` is more accurate. The mean divides by the sum of the weights.
 
     Args:
-        log_probs: log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        axis: the class axis of the log-probabilities; 1 for channel-first images.
+        log_probs: log-probabilities, floating, ``[..., classes]``; they must be normalized.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 inputs.
 
     Raises:
-        TypeError: integer log-probabilities, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer log-probabilities, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
         >>> log_probs = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]]))
-        >>> print(f"{nll_loss(log_probs, jnp.array([0, 2])):.3f}")
+        >>> print(f"{jaxce.nll_loss(log_probs, jnp.array([0, 2])):.3f}")
         0.434
+        >>> print(f"{jaxce.nll_loss(log_probs, jnp.array([0, 2]), class_weights=jnp.array([1.0, 1.0, 3.0])):.3f}")
+        0.472
+        >>> print(jaxce.nll_loss(log_probs, jnp.array([0, -100]), ignore_index=-100, reduction="none"))
+        [0.357 0.   ]
+
+    See Also:
+        ``cross_entropy``: takes logits.
+        ``binary_cross_entropy``: takes probabilities of binary labels.
 
     Source:
         Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006), eq. 4.108.
