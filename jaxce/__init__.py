@@ -17,10 +17,10 @@ from jaxce._margins import soft_margin_loss as soft_margin_loss
 from jaxce._regions import dice_loss as dice_loss
 from jaxce._regions import jaccard_loss as jaccard_loss
 from jaxce._regions import tversky_loss as tversky_loss
-from jaxce._sigmoid import asymmetric_loss as asymmetric_loss
 from jaxce._sigmoid import binary_cross_entropy as binary_cross_entropy
 from jaxce._sigmoid import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
-from jaxce._sigmoid import sigmoid_focal_loss as sigmoid_focal_loss
+from jaxce._sigmoid_focal import asymmetric_loss as asymmetric_loss
+from jaxce._sigmoid_focal import sigmoid_focal_loss as sigmoid_focal_loss
 from jaxce._softmax import cross_entropy as cross_entropy
 from jaxce._softmax import linear_cross_entropy as linear_cross_entropy
 from jaxce._softmax import nll_loss as nll_loss
