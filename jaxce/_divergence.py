@@ -1,8 +1,7 @@
-"""Distances between two distributions over the classes, and the entropy of one."""
+"""Divergences between labels ``q`` and the softmax ``p``, the Brier score, and the entropy of ``p``."""
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
 from jaxce._cross_entropy import log_probs
@@ -21,16 +20,16 @@ def entropy(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Entropy of the softmax, in nats: ``-sum_c p_c log p_c``.
+    """Entropy of the softmax p, in nats: ``-sum_c p_c log p_c``.
 
-    How unsure the model is, from 0 to ``log(classes)``: a bonus in reinforcement learning, a penalty on unlabelled data
-    and on overconfidence. A class of logit ``-inf`` adds nothing.
+    The uncertainty of a model, from 0 to ``log(classes)``. Subtract it from a loss as an exploration bonus or against
+    over-confidence; add it on unlabelled data. It takes logits, not probabilities. A class with logit ``-inf`` adds 0.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        axis: the class axis of the logits; 1 for channel-first images.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -41,9 +40,20 @@ def entropy(
         ValueError: shapes that do not fit, no classes.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
         >>> logits = jnp.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]])
-        >>> print(f"{entropy(logits):.3f}")
+        >>> print(jaxce.entropy(logits, reduction="none"))
+        [1.099 0.002]
+        >>> print(f"{jaxce.entropy(logits, where=jnp.array([True, False])):.3f}")
+        1.099
+        >>> print(f"{jaxce.entropy(logits.T, axis=0):.3f}")
         0.551
+
+    See Also:
+        ``kl_divergence``: the difference of two distributions.
+        ``LinearAux``: has the entropy of each token of a linear layer.
 
     Source:
         Shannon, "A Mathematical Theory of Communication" (Bell System Technical Journal 27, 1948), section 6.
@@ -71,32 +81,44 @@ def kl_divergence(
 ) -> Reduced:
     """Kullback-Leibler divergence of labels q from the softmax p: ``sum_c w_c q_c (log q_c - log p_c)``.
 
-    For distributions as labels: a teacher's, an annotator's. It is ``cross_entropy`` less the entropy of the labels: 0
-    where both agree, with the same gradient along the logits. Log-probabilities are logits, too. A class of probability
-    0 in the labels adds nothing, and has a finite slope.
+    For distillation, and for the votes of annotators. It is ``cross_entropy`` minus the entropy of the labels: 0 for
+    equal distributions, with the same gradient for the logits. The first argument is logits or log-probabilities, not
+    probabilities; the second is probabilities or ids. A label probability of 0 adds 0 and has a finite gradient.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
 
     Example:
-        >>> logits, teacher = jnp.array([[2.0, 0.0, -1.0]]), jnp.array([[0.5, 0.5, 0.0]])
-        >>> print(f"{kl_divergence(logits, teacher):.3f}")
-        0.477
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> teacher = jnp.array([[0.5, 0.5, 0.0], [0.1, 0.6, 0.3]])
+        >>> print(f"{jaxce.kl_divergence(logits, teacher):.3f}")
+        0.265
+        >>> print(jaxce.kl_divergence(logits, teacher, reduction="none"))
+        [0.477 0.053]
+        >>> print(f"{jaxce.kl_divergence(logits, teacher, class_weights=jnp.array([1.0, 2.0, 1.0])):.3f}")
+        0.417
+
+    See Also:
+        ``cross_entropy``: the same without the entropy of the labels.
+        ``js_divergence``: symmetric and bounded.
 
     Source:
         Kullback and Leibler, "On Information and Sufficiency" (Annals of Mathematical Statistics 22, 1951), eq. 2.4.
@@ -118,7 +140,7 @@ def kl_divergence(
 def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
     q = target_probs(x, x["label_smoothing"])
-    return weighted_class_sum(x, _relative(q, log_probs(x)))
+    return weighted_class_sum(x, _kl_terms(q, log_probs(x)))
 
 
 def js_divergence(
@@ -135,31 +157,42 @@ def js_divergence(
 ) -> Reduced:
     """Jensen-Shannon divergence of labels q and the softmax p: ``KL(q, m)/2 + KL(p, m)/2`` with ``m = (p + q)/2``.
 
-    Symmetric, and at most ``log 2`` however wrong a prediction is: for consistency between two views, and for labels
-    that may be wrong. Class weights multiply the terms of their class.
+    For consistency between two views, and for noisy labels. It is symmetric, and without class weights at most
+    ``log 2`` per example. Its gradient vanishes for a confident wrong prediction. The first argument is logits, not
+    probabilities.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
 
     Example:
-        >>> logits, teacher = jnp.array([[2.0, 0.0, -1.0]]), jnp.array([[0.5, 0.5, 0.0]])
-        >>> print(f"{js_divergence(logits, teacher):.3f}")
-        0.102
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> teacher = jnp.array([[0.5, 0.5, 0.0], [0.1, 0.6, 0.3]])
+        >>> print(f"{jaxce.js_divergence(logits, teacher):.3f}")
+        0.058
+        >>> print(jaxce.js_divergence(logits, jnp.array([0, 2]), reduction="none"))
+        [0.057 0.412]
+
+    See Also:
+        ``kl_divergence``: not symmetric, and not bounded.
+        ``generalized_cross_entropy``: bounded, for noisy ids.
 
     Source:
         Lin, "Divergence Measures Based on the Shannon Entropy" (IEEE Transactions on Information Theory 37, 1991), eq.
@@ -183,7 +216,7 @@ def _js_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
     q, p = target_probs(x, x["label_smoothing"]), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
-    return weighted_class_sum(x, (_relative(q, log_m) + _relative(p, log_m)) / 2)
+    return weighted_class_sum(x, (_kl_terms(q, log_m) + _kl_terms(p, log_m)) / 2)
 
 
 def brier_loss(
@@ -200,31 +233,44 @@ def brier_loss(
 ) -> Reduced:
     """Brier score of the softmax p against labels q: ``w_y sum_c (p_c - q_c)**2``.
 
-    The squared error of the probabilities, from 0 to 2: a proper score, so it rewards calibration, and a bounded one,
-    so a wrong label costs little. Far from the label its slope vanishes, where that of ``cross_entropy`` does not.
+    The squared error of the probabilities, from 0 to 2 without weights. It is a proper scoring rule: calibrated
+    probabilities minimize it. It is bounded, so its gradient vanishes for a confident wrong prediction. It takes
+    logits, not probabilities.
 
     Args:
-        logits: unnormalized log-probabilities, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype ``[...]``, or floating probabilities ``[..., classes]``.
-        axis: the class axis of the logits; 1 for channel-first images.
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        label_smoothing: eps in [0, 1]; the label becomes ``(1 - eps) p + eps / classes``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, bool labels, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
 
     Example:
-        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-        >>> print(f"{brier_loss(logits, jnp.array([0, 2])):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]])
+        >>> labels = jnp.array([0, 2, -1])
+        >>> print(f"{jaxce.brier_loss(logits, labels, ignore_index=-1):.3f}")
         0.519
+        >>> print(jaxce.brier_loss(logits, labels, where=labels >= 0, reduction="none"))
+        [0.039 0.998 0.   ]
+        >>> print(f"{jaxce.brier_loss(logits, jnp.eye(3)):.3f}")
+        0.126
+
+    See Also:
+        ``cross_entropy``: a proper scoring rule without a bound.
+        ``generalized_cross_entropy``: bounded, but not proper.
 
     Source:
         Brier, "Verification of Forecasts Expressed in Terms of Probability" (Monthly Weather Review 78, 1950), eq. 2.
@@ -250,21 +296,11 @@ def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
 
 
-def _relative(q: Array, log_p: Array) -> Array:
-    """``q (log q - log p)`` with ``0 log 0 = 0``, and finite slopes there."""
+def _kl_terms(q: Array, log_p: Array) -> Array:
+    """``q (log q - log p)`` with ``0 log 0 = 0``, and finite derivatives there."""
     return safe_multiply(q, _log(q) - log_p)
 
 
 def _log(p: Array) -> Array:
-    """``log p``, and 0 with slope 0 near 0, where it is multiplied by p and its curvature would overflow."""
+    """``log p``; constant 0 below sqrt(tiny), as ``p log p`` vanishes there and its second derivative overflows."""
     return jnp.log(jnp.where(p <= jnp.finfo(p.dtype).tiny ** 0.5, 1, p))
-
-
-def kl_term(log_q: Array, p: Array) -> Array:
-    """``p (log p - log q)`` with ``0 log 0 = 0``, and PyTorch's slopes."""
-    return xlogy(p, p) - p * log_q
-
-
-def kl_term_of_logs(log_q: Array, log_p: Array) -> Array:
-    """``p (log p - log q)`` from both logarithms."""
-    return jnp.exp(log_p) * (log_p - log_q)
