@@ -1,4 +1,4 @@
-"""Losses of margins: by how much the right scores must lie above the others."""
+"""Margin losses: scores of the labels must exceed the others by a margin."""
 
 import math
 from typing import Literal, cast
@@ -32,23 +32,23 @@ def multiclass_hinge_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Hinge of a score that should win by a margin: ``w_y/C sum_{c != y} max(0, margin - x_y + x_c)**p``.
+    """Multi-class hinge: ``w_y/C sum_{c != y} max(0, margin - x_y + x_c)**p``.
 
-    The loss of support vector machines: what wins by the margin costs nothing and has no gradient. That formula, with
-    every other class in the sum, is Weston and Watkins's, divided by ``C`` as in PyTorch's ``multi_margin_loss``.
-    Crammer and Singer's looks at the best of them alone, ``w_y max(0, margin - x_y + max_{c != y} x_c)**p``.
+    The loss of support vector machines: examples that win by the margin have loss and gradient 0. The formula is Weston
+    and Watkins's, divided by ``C`` as in PyTorch's ``multi_margin_loss``. Crammer and Singer's takes the best other
+    class alone: ``w_y max(0, margin - x_y + max_{c != y} x_c)**p``. The scores are not calibrated as probabilities.
 
     Args:
         logits: scores, any real numbers, floating, ``[..., classes]``.
-        labels: class ids of any integer dtype, ``[...]``.
-        margin: by how much the right score should win, at least 0.
+        labels: class ids, integer, ``[...]`` with no class axis.
+        margin: required lead of the label over each other class, at least 0.
         p: exponent of each violation, at least 1; 2 is the squared hinge.
         variant: ``"weston-watkins"`` or ``"crammer-singer"``.
-        axis: the class axis of the logits; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -59,9 +59,20 @@ def multiclass_hinge_loss(
         ValueError: shapes that do not fit, ids outside the classes, an unknown variant, ``p`` below 1.
 
     Example:
-        >>> logits = jnp.array([[0.1, 0.2, 0.4, 0.8]])
-        >>> print(f"{multiclass_hinge_loss(logits, jnp.array([3])):.3f}")
-        0.325
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits, labels = jnp.array([[0.1, 0.2, 0.4, 0.8], [3.0, 0.0, 0.0, 2.5]]), jnp.array([3, 0])
+        >>> print(f"{jaxce.multiclass_hinge_loss(logits, labels):.3f}")
+        0.225
+        >>> print(jaxce.multiclass_hinge_loss(logits, labels, variant="crammer-singer", reduction="none"))
+        [0.6 0.5]
+        >>> print(f"{jaxce.multiclass_hinge_loss(logits, labels, p=2, sample_weights=jnp.array([2.0, 1.0])):.3f}")
+        0.123
+
+    See Also:
+        ``multilabel_margin_loss``: for several labels per example.
+        ``cross_entropy``: has a gradient for every example.
 
     Source:
         Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999).
@@ -87,26 +98,27 @@ def multiclass_hinge_loss(
 
 
 def _weston_watkins(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    z, lead, mine = _opened_lead(x)
-    return _where_told(x, z, lead, hinge(lead, mine, x["margin"], x["p"], x.axis))
+    z, gap, own = _scores_and_gaps(x)
+    return _weighted_or_nan(x, z, gap, hinge(gap, own, x["margin"], x["p"], x.axis))
 
 
 def _crammer_singer(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    z, lead, mine = _opened_lead(x)
-    best = jnp.max(jnp.where(mine, -jnp.inf, lead), x.axis)
-    return _where_told(x, z, lead, safe_power(_positive(x["margin"] + best), x["p"]))
+    z, gap, own = _scores_and_gaps(x)
+    largest = jnp.max(jnp.where(own, -jnp.inf, gap), x.axis)
+    return _weighted_or_nan(x, z, gap, safe_power(_positive_part(x["margin"] + largest), x["p"]))
 
 
-def _opened_lead(x: SoftmaxInputs) -> tuple[Array, Array, Array]:
-    """The scores, by how much each class leads the right one, and which one that is."""
+def _scores_and_gaps(x: SoftmaxInputs) -> tuple[Array, Array, Array]:
+    """The scores ``z``, ``z_c - z_y``, and ``[c = y]``."""
     z = fill_masked(x.logits, broadcast_mask(x.mask, x.logits, x.axis)).astype(compute_dtype(x.logits))
     return z, *logit_gap(z, cast(Ids, x.labels).ids, x.axis)
 
 
-def _where_told(x: SoftmaxInputs, z: Array, lead: Array, loss: PerExample) -> tuple[PerExample, Array]:
-    """The loss, weighted, and NaN where it cannot be told."""
-    named, told, weight = cast(Ids, x.labels).valid, _numbers(lead, x.axis), target(x)[1]
-    return safe_multiply(weight, only_valid(loss, z, told if named is None else told & named, x.axis)), weight
+def _weighted_or_nan(x: SoftmaxInputs, z: Array, gap: Array, loss: PerExample) -> tuple[PerExample, Array]:
+    """``w_y loss``, and NaN for an invalid id or a score that is NaN."""
+    valid_ids, valid_scores, weight = cast(Ids, x.labels).valid, _no_nan(gap, x.axis), target(x)[1]
+    valid = valid_scores if valid_ids is None else valid_scores & valid_ids
+    return safe_multiply(weight, only_valid(loss, z, valid, x.axis)), weight
 
 
 def multilabel_margin_loss(
@@ -118,17 +130,18 @@ def multilabel_margin_loss(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Hinge between all labels that hold and all that do not: ``1/C sum_{i in Y, j not in Y} max(0, 1 - x_i + x_j)``.
+    """Multi-label hinge: ``1/C sum_{i in Y, j not in Y} max(0, 1 - x_i + x_j)`` for the set Y of labels.
 
-    For several labels at once, each of which should score above every other by 1. Labels are multi-hot, where PyTorch's
-    are lists of ids; in between, ``y_i (1 - y_j)`` weighs the pairs. The work grows with the square of the classes.
+    For several labels per example: each should score above every other class by 1. Labels are multi-hot; PyTorch's are
+    lists of ids. Labels in between weight the pairs by ``y_i (1 - y_j)``. The cost grows with the square of the number
+    of classes.
 
     Args:
         logits: scores, any real numbers, floating, ``[..., classes]``.
-        labels: for each class whether it holds, bool, integers 0 or 1, or floating in between, ``[..., classes]``.
-        axis: the class axis of the logits.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        labels: 1 for positive, 0 for negative, or in between; bool, integer or floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -139,9 +152,21 @@ def multilabel_margin_loss(
         ValueError: labels of another shape, integer labels other than 0 and 1, weights that do not fit.
 
     Example:
-        >>> logits, labels = jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([[1, 0, 0, 1]])
-        >>> print(f"{multilabel_margin_loss(logits, labels):.3f}")
-        0.850
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[0.1, 0.2, 0.4, 0.8], [2.0, 0.0, 0.0, 0.5]])
+        >>> labels = jnp.array([[1, 0, 0, 1], [1, 0, 0, 0]])
+        >>> print(f"{jaxce.multilabel_margin_loss(logits, labels):.3f}")
+        0.425
+        >>> print(jaxce.multilabel_margin_loss(logits, labels, reduction="none"))
+        [0.85 0.  ]
+        >>> print(f"{jaxce.multilabel_margin_loss(logits, labels, where=jnp.array([False, True])):.3f}")
+        0.000
+
+    See Also:
+        ``multiclass_hinge_loss``: for one label per example.
+        ``multilabel_soft_margin_loss``: smooth, and linear in the classes.
 
     Source:
         PyTorch, ``torch.nn.MultiLabelMarginLoss`` (documentation of 2.13).
@@ -163,7 +188,7 @@ def multilabel_margin_loss(
 
 def _multilabel_margin_loss(x: SigmoidInputs) -> tuple[PerExample, float]:
     z, y = x.logits.astype(x.labels.dtype), x.labels
-    return only_valid(multilabel_hinge(z, y, 1 - y, x.axis), z, _numbers(z + y, x.axis), x.axis), 1.0
+    return only_valid(multilabel_hinge(z, y, 1 - y, x.axis), z, _no_nan(z + y, x.axis), x.axis), 1.0
 
 
 def multilabel_soft_margin_loss(
@@ -176,17 +201,18 @@ def multilabel_soft_margin_loss(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Sigmoid cross-entropy of an example, mean over its classes: ``1/C sum_c w_c (softplus(x_c) - y_c x_c)``.
+    """Sigmoid cross-entropy, mean over the classes: ``1/C sum_c w_c (softplus(x_c) - y_c x_c)`` per example.
 
-    ``sigmoid_binary_cross_entropy`` with one number, one weight and one mask for each example instead of each class.
+    For several labels per example, with one loss, one weight and one mask for each row of classes. It takes logits, not
+    probabilities. Class weights do not enter a divisor: the sum over classes is divided by ``C``.
 
     Args:
-        logits: log-odds, floating, ``[..., classes]``.
-        labels: for each class whether it holds, bool, integers 0 or 1, or floating in between, ``[..., classes]``.
-        axis: the class axis of the logits.
-        class_weights: factor of the terms of a class, at least 0, a scalar or ``[classes]``.
-        sample_weights: weight of each example, ``[...]``; size-1 axes broadcast.
-        where: examples to count, bool ``[...]``; size-1 axes broadcast. The others may hold anything.
+        logits: scores, any real numbers, floating, ``[..., classes]``.
+        labels: 1 for positive, 0 for negative, or in between; bool, integer or floating, ``[..., classes]``.
+        axis: the class axis; 1 for channel-first images.
+        class_weights: factor of the terms of each class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -197,9 +223,21 @@ def multilabel_soft_margin_loss(
         ValueError: labels of another shape, integer labels other than 0 and 1, weights that do not fit.
 
     Example:
-        >>> logits = jnp.array([[2.0, -1.0]])
-        >>> print(f"{multilabel_soft_margin_loss(logits, jnp.array([[1, 1]])):.3f}")
-        0.720
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[2.0, -1.0, 0.5], [0.0, 1.0, -2.0]])
+        >>> labels = jnp.array([[1, 0, 1], [0, 1, 1]])
+        >>> print(f"{jaxce.multilabel_soft_margin_loss(logits, labels):.3f}")
+        0.675
+        >>> print(jaxce.multilabel_soft_margin_loss(logits, labels, reduction="none"))
+        [0.305 1.044]
+        >>> print(f"{jaxce.multilabel_soft_margin_loss(logits, labels, sample_weights=jnp.array([3.0, 1.0])):.3f}")
+        0.490
+
+    See Also:
+        ``sigmoid_binary_cross_entropy``: one loss for each element.
+        ``multilabel_margin_loss``: the hinge.
 
     Source:
         PyTorch, ``torch.nn.MultiLabelSoftMarginLoss`` (documentation of 2.13).
@@ -233,31 +271,40 @@ def soft_margin_loss(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Logistic loss of answers 1 and -1: ``log(1 + exp(-y x))``.
+    """Logistic loss of labels 1 and -1: ``log(1 + exp(-y x))`` for each element.
 
-    ``sigmoid_binary_cross_entropy`` for labels that are signs. Integer labels of 0 raise: they would cost ``log 2``
-    whatever the score.
+    It equals ``sigmoid_binary_cross_entropy`` with labels ``(y + 1) / 2``. Integer labels of 0 raise: map labels of 0
+    and 1 to signs with ``2 * labels - 1``. Boolean labels are mapped to 1 and -1. It takes logits, not probabilities.
 
     Args:
-        logits: log-odds, floating, ``[...]``.
-        labels: answers, 1 or -1, bool, integer or floating, the shape of the logits.
-        axis: the axis along which ``class_weights`` lie.
-        class_weights: factor of the whole loss of a class, at least 0, a scalar or ``[classes]``.
-        sample_weights: weight of each element, the rank of the logits; size-1 axes broadcast.
-        where: elements to count, bool, the rank of the logits; size-1 axes broadcast. The others may hold anything.
+        logits: log-odds, not probabilities; floating, ``[...]``.
+        labels: 1 for positive, -1 for negative, or in between; bool, integer or floating, ``[...]``.
+        axis: the class axis of per-class weights; 1 for channel-first images.
+        class_weights: factor of the loss of each class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, at least 0, rank of the labels; size-1 axes broadcast.
+        where: bool mask, True for valid elements, rank of the labels; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
-        A scalar; the shape of the logits for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+        A scalar; the shape of the labels for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
 
     Raises:
         TypeError: integer logits, a mask that is not bool, weights that are not numbers.
         ValueError: labels of another shape, integer labels other than -1 and 1, weights that do not fit.
 
     Example:
-        >>> logits = jnp.array([2.0, -1.0])
-        >>> print(f"{soft_margin_loss(logits, jnp.array([1, 1])):.3f}")
-        0.720
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits, labels = jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 1, -1])
+        >>> print(f"{jaxce.soft_margin_loss(logits, labels):.3f}")
+        0.805
+        >>> print(jaxce.soft_margin_loss(logits, labels, where=labels == 1, reduction="none"))
+        [0.127 1.313 0.   ]
+
+    See Also:
+        ``sigmoid_binary_cross_entropy``: takes labels 0 and 1.
+        ``multiclass_hinge_loss``: the hinge over exclusive classes.
 
     Source:
         Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (Springer, 2nd ed., 2009), table 12.1.
@@ -281,29 +328,29 @@ def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def logit_gap(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
-    """By how much each class leads the right one, and which one that is."""
-    mine = one_hot(ids, x.shape[axis], axis)
-    return jnp.where(mine, 0, x - jnp.sum(jnp.where(mine, x, 0), axis, keepdims=True)), mine
+    """``x_c - x_y``, exactly 0 for ``c = y``, and ``[c = y]``."""
+    own = one_hot(ids, x.shape[axis], axis)
+    return jnp.where(own, 0, x - jnp.sum(jnp.where(own, x, 0), axis, keepdims=True)), own
 
 
-def hinge(lead: Array, mine: Array, margin: Array, p: Hyperparameter, axis: int) -> PerExample:
+def hinge(gap: Array, own: Array, margin: Array, p: Hyperparameter, axis: int) -> PerExample:
     """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
-    missed = _positive(jnp.where(mine, 0, margin + lead))
-    return jnp.sum(safe_power(missed, p), axis) / lead.shape[axis]
+    violation = _positive_part(jnp.where(own, 0, margin + gap))
+    return jnp.sum(safe_power(violation, p), axis) / gap.shape[axis]
 
 
-def multilabel_hinge(x: Array, inside: Array, outside: Array, axis: int) -> PerExample:
-    """``1/C sum_ij inside_i outside_j max(0, 1 - x_i + x_j)`` along ``axis``.
+def multilabel_hinge(x: Array, positive: Array, negative: Array, axis: int) -> PerExample:
+    """``1/C sum_ij positive_i negative_j max(0, 1 - x_i + x_j)`` along ``axis``.
 
-    One class at a time, so that the pairs are never an array.
+    A scan over the classes i, so that the pairs are never an array.
     """
-    x, inside, outside = (replicate_axes(a, [axis]) for a in (x, inside, outside))
+    x, positive, negative = (replicate_axes(a, [axis]) for a in (x, positive, negative))
 
     @jax.checkpoint
     def add(loss: Array, i: Array) -> tuple[Array, None]:
-        score, weight = (lax.dynamic_index_in_dim(a, i, axis) for a in (x, inside))
-        missed = safe_multiply(outside, _positive(1 + (x - score)))
-        return loss + safe_multiply(weight.squeeze(axis), jnp.sum(missed, axis)), None
+        score, weight = (lax.dynamic_index_in_dim(a, i, axis) for a in (x, positive))
+        violation = safe_multiply(negative, _positive_part(1 + (x - score)))
+        return loss + safe_multiply(weight.squeeze(axis), jnp.sum(violation, axis)), None
 
     total: PerExample = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), jnp.arange(x.shape[axis]))[0]
     return total / x.shape[axis]
@@ -314,26 +361,19 @@ def soft_margin(x: Array, y: Array) -> Array:
     return jax.nn.softplus(-y * x)
 
 
-def hinge_of_distances(x: Array, y: Array, margin: Array) -> Array:
-    """``x`` unless y is -1, and ``max(0, margin - x)`` unless it is 1; at the margin the slope is -1, as in PyTorch."""
-    gap = margin - x
-    missed = jnp.where(gap >= 0, gap, lax.stop_gradient(jnp.maximum(gap, 0)))
-    return jnp.where(y != -1, x, 0) + jnp.where(y != 1, missed, 0)
+def _positive_part(x: Array) -> Array:
+    """``max(0, x)`` with derivative 0 at 0, and 0 for NaN, as in PyTorch; `jnp.maximum` has derivative 1/2 and NaN."""
+    return jnp.where(x > 0, x, jnp.zeros((), x.dtype))
 
 
-def _positive(gap: Array) -> Array:
-    """``max(0, gap)`` with slope 0 at 0, where a maximum would share it; like PyTorch's, it passes over NaN."""
-    return jnp.where(gap > 0, gap, jnp.zeros((), gap.dtype))
-
-
-def _numbers(x: Array, axis: int) -> Array:
-    """Where no score of a row is NaN."""
+def _no_nan(x: Array, axis: int) -> Array:
+    """Whether a row has no NaN."""
     return ~jnp.any(jnp.isnan(x), axis)
 
 
 def only_valid(loss: PerExample, x: Array, valid: Array | None, axis: int) -> PerExample:
-    """The loss of rows ``x``, NaN in value and in the gradient of the whole row where it cannot be read."""
+    """The loss of rows ``x``; NaN in value, and in the gradient of the whole row, for invalid ones."""
     if valid is None:
         return loss
-    nothing = jnp.sum(jnp.where(expand_class_axis(valid, axis), 0, x), axis)
-    return loss + jnp.where(valid, jnp.zeros((), x.dtype), jnp.nan) * nothing
+    zero = jnp.sum(jnp.where(expand_class_axis(valid, axis), 0, x), axis)
+    return loss + jnp.where(valid, jnp.zeros((), x.dtype), jnp.nan) * zero
