@@ -29,38 +29,51 @@ def dice_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Dice loss: ``1 - (2 sum p y + s) / (sum p + sum y + s)`` of each class, mean of classes.
+    """Dice loss: ``1 - (2 TP + s) / (2 TP + FP + FN + s)``, mean over classes, with soft counts ``TP = sum p y``.
 
-    For segmentation with small foregrounds, alone or beside ``cross_entropy``: a class counts the same however few
-    pixels it has. The sums run over the pixels of one example, or of the batch. ``smooth`` lets a class that is absent
-    still cost what is found of it. With soft labels it is not 0 at ``p = y``.
+    For segmentation with small foregrounds, often added to ``cross_entropy``: classes count equally, however few their
+    pixels. ``TP``, ``FP``, ``FN`` sum over the pixels of an example; ``reduction`` is over the examples. Networks
+    trained with Dice alone are over-confident. With soft labels the loss is not 0 at ``p = y``.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
-        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
-            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
-        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
-        axis: the class axis of the logits; 1 for channel-first images, None without one.
-        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
-        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
-        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
+        smooth: added to numerator and denominator, at least 0.
+        axis: the class axis; 1 for channel-first images, None for one binary mask.
+        batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
-        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
 
     Example:
-        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
-        >>> print(f"{dice_loss(logits, labels):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]]])
+        >>> labels = jnp.array([[0, 1, 1, 255]])
+        >>> print(f"{jaxce.dice_loss(logits, labels, ignore_index=255):.3f}")
         0.113
+        >>> print(f"{jaxce.dice_loss(logits, labels, where=labels != 255, class_weights=jnp.array([0.0, 1.0])):.3f}")
+        0.091
+        >>> print(f"{jaxce.dice_loss(logits.transpose(0, 2, 1), labels, axis=1, ignore_index=255):.3f}")
+        0.113
+        >>> print(f"{jaxce.dice_loss(logits[..., 1], labels == 1, axis=None, activation='sigmoid'):.3f}")
+        0.262
+
+    See Also:
+        ``tversky_loss``: weights false positives and false negatives apart.
+        ``jaccard_loss``: intersection over union.
+        ``cross_entropy``: a loss per pixel, often added.
 
     Source:
         Milletari, Navab and Ahmadi, "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
@@ -84,7 +97,10 @@ def dice_loss(
 
 
 def _dice_loss(x: RegionInputs) -> tuple[Array, Array]:
-    return _one_minus_overlap(x, 0.5, 0.5, x["smooth"] / 2)
+    """``1 - (2 TP + s) / (2 TP + FP + FN + s) = (FP + FN) / (2 TP + FP + FN + s)``."""
+    p, y, n = region_probs(x)
+    tp, fp, fn = _soft_counts(x, p, y, n)
+    return over_classes(x, safe_divide(fp + fn, 2 * tp + (fp + fn) + x["smooth"], 0), y, n)
 
 
 def tversky_loss(
@@ -105,45 +121,56 @@ def tversky_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Tversky loss: ``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma`` of each class, mean of classes.
+    """Tversky loss: ``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma``, mean over classes.
 
-    Dice with a choice between false alarms (``alpha``) and misses (``beta``): 1/2 each is ``dice_loss`` with twice the
-    ``smooth``, 1 each ``jaccard_loss``. ``gamma`` is the focal exponent: above 1 it looks past the classes that are
-    found already, below 1 it pulls harder on them.
+    Dice with separate weights of false positives (``alpha``) and false negatives (``beta``). With 1/2 each it is
+    ``dice_loss`` with twice the ``smooth``, with 1 each ``jaccard_loss``. A ``gamma`` above 1 down-weights classes that
+    are segmented well, one below 1 raises their gradient.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
-        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
-            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
+        labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
         alpha: weight of false positives, at least 0.
-        beta: weight of false negatives, at least 0; 0.7 beside an ``alpha`` of 0.3 finds small regions.
-        gamma: focal exponent, at least 0; the paper's gamma is one over it.
-        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
-        axis: the class axis of the logits; 1 for channel-first images, None without one.
-        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
-        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
-        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        beta: weight of false negatives, at least 0; 0.7 with ``alpha`` 0.3 favours recall of small regions.
+        gamma: focal exponent, at least 0; the paper's gamma is ``1 / gamma``.
+        smooth: added to numerator and denominator, at least 0.
+        axis: the class axis; 1 for channel-first images, None for one binary mask.
+        batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
-        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
 
     Example:
-        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
-        >>> print(f"{tversky_loss(logits, labels):.3f}")
-        0.089
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]]])
+        >>> labels = jnp.array([[0, 1, 1, 255]])
+        >>> print(f"{jaxce.tversky_loss(logits, labels, ignore_index=255, smooth=0.5):.3f}")
+        0.113
+        >>> print(f"{jaxce.tversky_loss(logits, labels, ignore_index=255, alpha=0.3, beta=0.7):.3f}")
+        0.087
+        >>> print(jaxce.tversky_loss(logits, labels, where=labels != 255, gamma=0.75, reduction="none"))
+        [0.163]
+
+    See Also:
+        ``dice_loss``: the same with alpha and beta 1/2.
+        ``jaccard_loss``: the same with alpha and beta 1.
 
     Source:
         Salehi, Erdogmus and Gholipour, "Tversky Loss Function for Image Segmentation Using 3D Fully Convolutional Deep
-        Networks" (MLMI 2017), eq. 3, whose alpha weighs false positives.
+        Networks" (MLMI 2017), eq. 3; its alpha weights false positives.
         Focal: Abraham and Khan, "A Novel Focal Tversky Loss Function" (ISBI 2019), eq. 5.
     """
     x = open_regions(
@@ -167,7 +194,11 @@ def tversky_loss(
 
 
 def _tversky_loss(x: RegionInputs) -> tuple[Array, Array]:
-    return _one_minus_overlap(x, x["alpha"], x["beta"], x["smooth"], x["gamma"])
+    """``(1 - T)**gamma``, with ``1 - T = (alpha FP + beta FN) / (TP + alpha FP + beta FN + s)``."""
+    p, y, n = region_probs(x)
+    tp, fp, fn = _soft_counts(x, p, y, n)
+    errors = x["alpha"] * fp + x["beta"] * fn
+    return over_classes(x, safe_power(safe_divide(errors, tp + errors + x["smooth"], 0), x["gamma"]), y, n)
 
 
 def jaccard_loss(
@@ -185,37 +216,48 @@ def jaccard_loss(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Jaccard loss: one minus intersection over union, ``1 - (TP + s) / (TP + FP + FN + s)``, mean of classes.
+    """Jaccard loss, one minus soft intersection over union: ``1 - (TP + s) / (TP + FP + FN + s)``, mean over classes.
 
-    The metric of segmentation, made smooth by probabilities. Of a single region it is harder on what is half found than
-    ``dice_loss``, and without ``smooth`` ranks as that does. ``lovasz_softmax`` is the closer surrogate.
+    The segmentation metric with probabilities for hard predictions. It is at least ``dice_loss`` with the same
+    ``smooth``. Without ``smooth`` both rank the predictions of one region alike. ``lovasz_softmax`` is a closer
+    surrogate of the metric.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
-        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
-            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
-        smooth: added to both sides of each quotient, at least 0; with 0, nothing found of nothing costs 0.
-        axis: the class axis of the logits; 1 for channel-first images, None without one.
-        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
-        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
-        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
+        smooth: added to numerator and denominator, at least 0.
+        axis: the class axis; 1 for channel-first images, None for one binary mask.
+        batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
-        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
 
     Example:
-        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
-        >>> print(f"{jaccard_loss(logits, labels):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]]])
+        >>> labels = jnp.array([[0, 1, 1, 255]])
+        >>> print(f"{jaxce.jaccard_loss(logits, labels, ignore_index=255):.3f}")
         0.164
+        >>> print(f"{jaxce.jaccard_loss(logits, labels, ignore_index=255, smooth=0.0, absent='skip'):.3f}")
+        0.268
+        >>> print(f"{jaxce.jaccard_loss(logits[..., 1], labels == 1, axis=None, activation='sigmoid'):.3f}")
+        0.366
+
+    See Also:
+        ``dice_loss``: counts the intersection twice.
+        ``lovasz_softmax``: exact for hard predictions.
 
     Source:
         Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation" (ISVC
@@ -239,14 +281,12 @@ def jaccard_loss(
 
 
 def _jaccard_loss(x: RegionInputs) -> tuple[Array, Array]:
-    return _one_minus_overlap(x, 1.0, 1.0, x["smooth"])
-
-
-def _one_minus_overlap(
-    x: RegionInputs, alpha: Hyperparameter, beta: Hyperparameter, smooth: Hyperparameter, gamma: Hyperparameter = 1.0
-) -> tuple[Array, Array]:
-    """``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma`` of each class, mean of classes."""
+    """``1 - (TP + s) / (TP + FP + FN + s) = (FP + FN) / (TP + FP + FN + s)``."""
     p, y, n = region_probs(x)
-    true_pos, false_pos, false_neg = (over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
-    missed = alpha * false_pos + beta * false_neg
-    return over_classes(x, safe_power(safe_divide(missed, true_pos + missed + smooth, 0), gamma), y, n)
+    tp, fp, fn = _soft_counts(x, p, y, n)
+    return over_classes(x, safe_divide(fp + fn, tp + (fp + fn) + x["smooth"], 0), y, n)
+
+
+def _soft_counts(x: RegionInputs, p: Array, y: Array, n: Array) -> tuple[Array, ...]:
+    """``TP = sum p y``, ``FP = sum p (1 - y)``, ``FN = sum (1 - p) y`` of each class, over pixels of weight ``n``."""
+    return tuple(over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
