@@ -1,4 +1,4 @@
-"""The Jaccard loss extended from sets of wrong pixels to errors that are numbers."""
+"""The Lovasz extension of the Jaccard loss, from sets of wrong pixels to real errors."""
 
 from typing import Literal
 
@@ -27,37 +27,47 @@ def lovasz_softmax(
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Lovasz-Softmax: ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors ``|y - p|`` of each class, mean of classes.
+    """Lovasz-Softmax: ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors ``e = |y - p|``, mean over classes.
 
-    Errors are sorted, largest first, and each pays for what it adds to the Jaccard loss ``J_i`` of the set of the first
-    i. For hard predictions it is one minus intersection over union, and between them it is convex in the errors; often
-    used to finish a training begun with ``cross_entropy``. It sorts the pixels, which costs more than Dice does.
+    ``J_i`` is the Jaccard loss if the i pixels with the largest errors are wrong. For hard predictions the loss is one
+    minus intersection over union, and it is convex in the errors. It often follows training with ``cross_entropy``. It
+    sorts the pixels, so it costs more than ``dice_loss``.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
-        labels: class ids ``[batch, ...]``, or probabilities ``[batch, ..., classes]``; where classes do not exclude
-            each other (``"sigmoid"``, or no ``axis``) answers like the logits, bool, integer or floating.
-        axis: the class axis of the logits; 1 for channel-first images, None without one.
-        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
-        activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``: what makes the logits probabilities.
-        absent: classes without a labelled pixel: ``"count"`` or ``"skip"``.
+        labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
+        axis: the class axis; 1 for channel-first images, None for one binary mask.
+        batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, ``[batch, ...]``; size-1 axes broadcast.
-        where: pixels to count, bool ``[batch, ...]``; size-1 axes broadcast. The others may hold anything.
-        ignore_index: the id that means "no label", any integer; only with ids.
-        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, float labels shaped like ids, a mask that is not bool.
+        TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
         ValueError: shapes that do not fit, ids outside the classes, probabilities outside [0, 1], unknown choices.
 
     Example:
-        >>> logits, labels = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]]), jnp.array([[0, 1, 1]])
-        >>> print(f"{lovasz_softmax(logits, labels):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits = jnp.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]]])
+        >>> labels = jnp.array([[0, 1, 1, 255]])
+        >>> print(f"{jaxce.lovasz_softmax(logits, labels, ignore_index=255):.3f}")
         0.182
+        >>> print(f"{jaxce.lovasz_softmax(logits, labels, where=labels != 255, absent='count'):.3f}")
+        0.182
+        >>> print(f"{jaxce.lovasz_softmax(logits.transpose(0, 2, 1), labels, axis=1, ignore_index=255):.3f}")
+        0.182
+
+    See Also:
+        ``lovasz_hinge``: for binary masks, with margins.
+        ``jaccard_loss``: soft counts, without a sort.
 
     Source:
         Berman, Triki and Blaschko, "The Lovasz-Softmax Loss" (CVPR 2018), eq. 8 and 11, algorithm 1.
@@ -95,34 +105,45 @@ def lovasz_hinge(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Lovasz hinge: the Jaccard loss of margin errors ``max(0, 1 - x (2 y - 1))``, extended from sets to numbers.
+    """Lovasz hinge: ``sum_i e_i (J_i - J_{i-1})`` of the sorted margin errors ``e = max(0, 1 - x (2 y - 1))``.
 
-    For binary masks, with ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors as in ``lovasz_softmax``. Scores that win
-    by a margin of 1 cost nothing. An example without foreground costs its largest error, or nothing with
+    For binary masks. ``J_i`` is the Jaccard loss if the i pixels with the largest errors are wrong. Scores beyond a
+    margin of 1 have loss and gradient 0. The loss of an example without foreground is its largest error, or 0 with
     ``absent="skip"``.
 
     Args:
-        logits: scores of the pixels, floating, ``[batch, ...]``.
-        labels: answers from 0 to 1, bool, integer or floating, the shape of the logits; integers must be 0 or 1.
-        axis: the class axis of the logits, where there are several masks; None without one.
-        batch_axis: the axis of the examples, whose regions are compared one by one; None makes one region of all.
-        absent: masks without a labelled pixel: ``"count"`` or ``"skip"``.
+        logits: scores of the pixels, any real numbers, floating, ``[batch, ...]``.
+        labels: 1 for foreground, 0 for background, or in between; bool, integer or floating, shaped like the logits.
+        axis: the class axis; 1 for channel-first images, None for one binary mask.
+        batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, ``[batch, ...]`` without the class axis; size-1 axes broadcast.
-        where: pixels to count, bool, ``[batch, ...]`` without the class axis; size-1 axes broadcast.
-        reduction: over the examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean()``.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
         A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
 
     Raises:
-        TypeError: integer logits, weights that are not numbers, a mask that is not bool.
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
         ValueError: shapes that do not fit, integer labels other than 0 and 1, unknown choices.
 
     Example:
-        >>> logits, labels = jnp.array([[2.0, -1.0, 0.5]]), jnp.array([[1, 0, 1]])
-        >>> print(f"{lovasz_hinge(logits, labels):.3f}")
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits, labels = jnp.array([[2.0, -1.0, 0.5], [0.3, 0.0, -3.0]]), jnp.array([[1, 0, 1], [0, 0, 0]])
+        >>> print(f"{jaxce.lovasz_hinge(logits, labels):.3f}")
+        0.775
+        >>> print(f"{jaxce.lovasz_hinge(logits, labels, absent='skip'):.3f}")
         0.250
+        >>> print(jaxce.lovasz_hinge(logits, labels, reduction="none"))
+        [0.25 1.3 ]
+
+    See Also:
+        ``lovasz_softmax``: for exclusive classes.
+        ``jaccard_loss``: soft counts, without a sort.
 
     Source:
         Yu and Blaschko, "The Lovasz Hinge: A Novel Convex Surrogate for Submodular Losses" (TPAMI 42, 2020).
@@ -150,20 +171,22 @@ def _lovasz_hinge(x: RegionInputs) -> tuple[Array, Array]:
 
 
 def _lovasz_extension(x: RegionInputs, errors: Array, y: Array, n: Array) -> Array:
-    """``sum_i e_i (J_i - J_{i-1})``, the errors of each region sorted; pixels count ``n`` times.
+    """``sum_i e_i (J_i - J_{i-1})`` with ``e_1 >= e_2 >= ...``, for each region and class; pixels have weight ``n``.
 
-    ``J`` is one minus intersection over union. Its steps are written out, and both are sums of what is still to come or
-    has come: as differences they would round away.
+    ``J_i = 1 - I_i / U_i`` is the Jaccard loss if the first i pixels are wrong. As a sum of terms of at least 0::
+
+        I_i = sum_{k > i} n_k y_k          U_i = sum_k n_k y_k + sum_{k <= i} n_k (1 - y_k)
+        J_i - J_{i-1} = n_i y_i / U_{i-1} + n_i (1 - y_i) / U_i  I_i / U_{i-1}
     """
     e, y, n = (in_rows(x, a) for a in (errors, y, jnp.broadcast_to(n, errors.shape)))
     n = safe_divide(n, lax.stop_gradient(jnp.max(n, 1, keepdims=True, initial=0)), 0)  # the scale of n does not matter
-    # `jnp.argsort`, whose positions are not split as an explicit mesh splits the errors, before JAX 0.10.
-    places = jnp.zeros_like(e, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, e.shape[1], 1), 1)
-    _, order = lax.sort((-lax.stop_gradient(e), places), dimension=1, num_keys=1)
-    e, inside, outside = (jnp.take_along_axis(a, order, 1) for a in (e, n * y, n * (1 - y)))
-    everything, alarms = jnp.sum(inside, 1, keepdims=True), jnp.cumsum(outside, 1)
-    intersection = jnp.pad(lax.cumsum(inside, 1, reverse=True)[:, 1:], ((0, 0), (0, 1), (0, 0)))
-    before, union = everything + jnp.pad(alarms[:, :-1], ((0, 0), (1, 0), (0, 0))), everything + alarms
-    step = safe_divide(inside, before, 0) + safe_divide(outside, union, 0) * safe_divide(intersection, before, 0)
-    first = (before == 0) & (union > 0)  # of an absent class: from no error to all the loss there is
+    # Before JAX 0.10, `jnp.argsort` on an explicit mesh does not split its positions as the errors are split.
+    positions = jnp.zeros_like(e, jnp.int32) + lax.broadcasted_iota(jnp.int32, (1, e.shape[1], 1), 1)
+    _, order = lax.sort((-lax.stop_gradient(e), positions), dimension=1, num_keys=1)
+    e, positive, negative = (jnp.take_along_axis(a, order, 1) for a in (e, n * y, n * (1 - y)))
+    positives, false_pos = jnp.sum(positive, 1, keepdims=True), jnp.cumsum(negative, 1)
+    intersection = jnp.pad(lax.cumsum(positive, 1, reverse=True)[:, 1:], ((0, 0), (0, 1), (0, 0)))
+    before, union = positives + jnp.pad(false_pos[:, :-1], ((0, 0), (1, 0), (0, 0))), positives + false_pos
+    step = safe_divide(positive, before, 0) + safe_divide(negative, union, 0) * safe_divide(intersection, before, 0)
+    first = (before == 0) & (union > 0)  # the first false positive of an absent class takes J from 0 to 1
     return jnp.sum(safe_multiply(jnp.where(first, 1, step), e), 1)
