@@ -21,20 +21,19 @@ def balanced_class_weights(
     where: ArrayLike | None = None,
     ignore_index: int | None = None,
 ) -> Array:
-    """Class weights that rise as classes get rarer: ``n / (C n_c)`` for ``"inverse"``.
+    """Class weights from label counts: ``n / (C n_c)`` for ``"inverse"``, so each class has the same total weight.
 
-    For ``class_weights`` on imbalanced data, from the labels of the training set. ``"inverse"`` makes all classes weigh
-    the same in sum, ``"sqrt"`` is its square root, and ``"effective"`` lies between no weights (``beta`` = 0) and
-    inverse ones (``beta`` = 1). A class without examples gets weight 0 and is not counted in ``C``.
+    For ``class_weights`` on imbalanced data; count the labels of the whole training set, not of a batch. ``"sqrt"`` is
+    the square root of ``"inverse"``. ``"effective"`` is ``1 / E_c`` scaled to sum to ``C``, with
+    ``E_c = (1 - beta**n_c) / (1 - beta)``. An absent class has weight 0 and does not count in ``C``.
 
     Args:
-        labels: class ids of any integer dtype, any shape.
+        labels: class ids, integer, any shape.
         num_classes: number of classes, at least 1.
-        scheme: ``"inverse"``, ``"sqrt"`` or ``"effective"``: ``1 / E_c`` with ``E_c = (1 - beta**n_c) / (1 - beta)``,
-            scaled to sum to ``C``.
-        beta: of ``"effective"``, in [0, 1]; 0.9 to 0.9999 are usual.
-        where: labels to count, bool, the rank of the labels; size-1 axes broadcast.
-        ignore_index: the id that means "no label".
+        scheme: ``"inverse"``, ``"sqrt"`` or ``"effective"``.
+        beta: of ``"effective"``, in [0, 1]; 0.9 to 0.9999 are usual, 0 is no weights, 1 is ``"inverse"`` rescaled.
+        where: bool mask, True for valid labels, rank of the labels; size-1 axes broadcast.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
 
     Returns:
         Weights ``[num_classes]``, float32 (float64 under x64).
@@ -44,8 +43,20 @@ def balanced_class_weights(
         ValueError: ids outside the classes, an unknown scheme, ``beta`` outside [0, 1].
 
     Example:
-        >>> print(balanced_class_weights(jnp.array([0, 0, 0, 1]), 2))
-        [0.6666667 2.       ]
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> labels = jnp.array([0, 0, 0, 1, -1])
+        >>> print(jaxce.balanced_class_weights(labels, 2, ignore_index=-1))
+        [0.667 2.   ]
+        >>> print(jaxce.balanced_class_weights(labels, 2, ignore_index=-1, scheme="sqrt"))
+        [0.816 1.414]
+        >>> print(jaxce.balanced_class_weights(labels, 3, where=labels >= 0, scheme="effective", beta=0.9))
+        [0.539 1.461 0.   ]
+
+    See Also:
+        ``cross_entropy``: takes them as ``class_weights``.
+        ``focal_loss``: down-weights easy examples of every class.
 
     Source:
         King and Zeng, "Logistic Regression in Rare Events Data" (Political Analysis 9, 2001), the weighting.
