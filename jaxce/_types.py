@@ -1,4 +1,8 @@
-"""The words the other modules share: array types, the record the door hands on, the label side of a loss."""
+"""Types that the other modules share: arrays, and the records of checked arguments.
+
+An example has one label and one loss: a token, a pixel or an element are examples. A row is the logits of one example,
+along the class axis. The argument ``where`` becomes the record's ``mask``: True where an example counts.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,12 +21,12 @@ Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
 REDUCTION_NAMES: tuple[str, ...] = get_args(ReductionName)
 Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
 Reduced: TypeAlias = Any
-"""What a reduction returns: an array, a ``Total``, or whatever the caller's own callable gives."""
+"""The result of a reduction: an array, a ``Total``, or the result of the caller's own callable."""
 
 AnyArray: TypeAlias = Array | np.ndarray
 Hyperparameter: TypeAlias = float | int | Array
 Bounded: TypeAlias = tuple[Hyperparameter, float, float] | tuple[Hyperparameter | None, float, float, None]
-"""A hyperparameter and the closed range that it must lie in; the second kind may be None instead."""
+"""A hyperparameter and its closed range; with a fourth entry it may be None."""
 
 AxisName: TypeAlias = str | tuple[str, ...]
 ArrayOrTangent: TypeAlias = Any
@@ -35,9 +39,9 @@ Shape: TypeAlias = tuple[Size, ...]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of a loss by name, in the computing dtype; those ``off`` are the Python number 0.
+    """The hyperparameters of a loss by name, in the computing dtype.
 
-    A formula can leave out a term whose factor is off, as that is known while tracing.
+    Those ``off`` are the Python number 0. This is known while tracing, so a formula can leave out their terms.
     """
 
     on: dict[str, AnyArray | None]
@@ -72,9 +76,9 @@ class Inputs:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Ids:
-    """Class ids, int32 and safe to gather with.
+    """Class ids, int32. An invalid id has its value, clipped to int32; a gather clamps it.
 
-    ``valid`` is False where an unmasked id lies outside the class range, None when that is known not to happen.
+    ``valid`` is False where an unmasked id lies outside the class range, and None if all are known to be valid.
     """
 
     ids: ArrayOrTangent
@@ -84,7 +88,7 @@ class Ids:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Probs:
-    """Probabilities in the dtype they came in."""
+    """Probabilities as labels, in their own dtype."""
 
     probs: Float[Array, "..."]
 
@@ -101,7 +105,7 @@ class SoftmaxInputs(Inputs):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SigmoidInputs(Inputs):
-    """Logits of yes-or-no questions with their labels as numbers; both hold harmless values where masked."""
+    """Logits of binary labels, with the labels as numbers; masked entries of both have filler values."""
 
     labels: Float[Array, "..."]
     pos_weight: Float[Array, "..."] | None
@@ -110,9 +114,9 @@ class SigmoidInputs(Inputs):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegionInputs:
-    """Pixels with their labels, which make up the regions of each class: by examples, or all in one for None.
+    """Pixels with their labels. Each class has one region per entry of ``batch_axis``, or one in all for None.
 
-    What masks and weighs pixels is theirs; the regions themselves have neither.
+    Mask and sample weights belong to pixels; regions always have weight 1.
     """
 
     pixels: SoftmaxInputs | SigmoidInputs
@@ -127,10 +131,10 @@ class RegionInputs:
 
 
 class LinearSharding(NamedTuple):
-    """How the arrays of a linear layer lie on a mesh, for a `shard_map` over its free axes.
+    """The mesh axes that split the arrays of a linear layer, for a `shard_map` over the mesh's ``free`` axes.
 
-    ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes;
-    ``explicit`` ones are part of the types.
+    ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes. The types of
+    arrays contain the ``explicit`` axes.
     """
 
     mesh: Any
@@ -176,9 +180,10 @@ class LinearInputs(NamedTuple):
 
 
 class LinearAux(NamedTuple):
-    """What ``linear_cross_entropy(..., has_aux=True)`` tells of each token's logits, without gradient.
+    """Per-token results of ``linear_cross_entropy(..., has_aux=True)``: ``log_z``, argmax and entropy of the logits.
 
-    A masked token has 0 for all three: leave it out by the same mask.
+    For metrics: accuracy, uncertainty, drift of ``log_z``. The values have no gradient. All three are 0 for a masked
+    token, so reduce them with the same mask.
 
     Args:
         log_z: logsumexp of the logits, ``[...]``.
@@ -186,9 +191,19 @@ class LinearAux(NamedTuple):
         entropy: ``-sum_c p_c log p_c`` in nats, ``[...]``.
 
     Example:
-        >>> _, aux = linear_cross_entropy(jnp.ones((1, 2)), jnp.eye(2), jnp.array([0]), has_aux=True)
-        >>> print(f"{aux.log_z[0]:.3f} {aux.entropy[0]:.3f}")
-        1.693 0.693
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> hidden, labels = jnp.array([[1.0, 0.0], [0.0, 3.0]]), jnp.array([0, 0])
+        >>> loss, aux = jaxce.linear_cross_entropy(hidden, jnp.eye(2), labels, has_aux=True)
+        >>> print(aux.log_z, aux.entropy)
+        [1.313 3.049] [0.582 0.191]
+        >>> print(jaxce.reduce((aux.argmax == labels).astype(float)))
+        0.5
+
+    See Also:
+        ``linear_cross_entropy``: returns it.
+        ``entropy``: from logits, with a gradient.
     """
 
     log_z: Array

@@ -1,7 +1,7 @@
-"""From one number per example to the number that is trained on: means, sums, and totals that add up.
+"""Reductions of one number per example: means, sums, and totals that add over microbatches and devices.
 
-A reduction is called as ``(values, weights) -> result``. The values are weighted and masked already; the weights are
-what each example counts in the divisor of a mean.
+A reduction is called as ``(values, weights) -> result``. The values are weighted and masked already. The weights are
+the terms of the divisor of a mean.
 """
 
 import dataclasses
@@ -24,19 +24,29 @@ Axes = int | tuple[int, ...] | None
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Total:
-    """The two halves of a mean, ``sum_i loss_i`` and ``sum_i weight_i``, which add where means do not.
+    """Numerator and divisor of a mean, ``sum_i loss_i`` and ``sum_i weight_i``: totals add, means do not.
 
-    Add the totals of microbatches with ``+`` or ``sum`` and those of devices with ``psum``; take the mean once, at the
-    end. A pytree.
+    ``reduction="total"`` returns it. Totals of microbatches add with ``+`` or ``sum``, those of devices with ``psum``.
+    Take ``mean()`` once, at the end: the mean of the means of microbatches is wrong if their weights differ. It is a
+    pytree, so ``jit``, ``scan`` and ``grad`` accept it.
 
     Args:
         loss: sum of the weighted losses, any shape.
         weight: sum of the weights, the same shape.
 
     Example:
-        >>> parts = [Total(jnp.array(6.0), jnp.array(2.0)), Total(jnp.array(1.0), jnp.array(1.0))]
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits, labels = jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 0, 0])
+        >>> parts = [jaxce.cross_entropy(logits[i:j], labels[i:j], reduction="total") for i, j in [(0, 2), (2, 3)]]
         >>> print(f"{sum(parts).mean():.3f}")
-        2.333
+        0.584
+        >>> print(f"{jaxce.cross_entropy(logits, labels):.3f}")
+        0.584
+
+    See Also:
+        ``Mean``: ``Mean(axis_name=...)`` divides the sums over devices at once.
+        ``reduce``: makes a total of your own losses.
     """
 
     loss: ArrayOrTangent
@@ -62,15 +72,28 @@ class Total:
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """``sum_i value_i`` as a reduction.
+    """``sum_i value_i``, as a reduction.
+
+    Pass it as ``reduction`` to sum over some axes of the examples, or over devices. ``Sum()`` is ``"sum"``. The axes
+    are those of the examples: the class axis is no longer among them.
 
     Args:
-        axis: axes of the examples to sum over; all by default.
+        axis: axes of the examples to sum over; None is all.
         axis_name: mesh axes to sum over as well, inside ``shard_map``.
 
     Example:
-        >>> print(Sum(axis=-1)(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.ones((2, 2))))
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> print(jaxce.Sum(axis=-1)(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.ones((2, 2))))
         [3. 7.]
+        >>> logits, labels = jnp.zeros((2, 5, 3)), jnp.zeros((2, 5), int)
+        >>> print(jaxce.cross_entropy(logits, labels, reduction=jaxce.Sum(axis=-1)))
+        [5.493 5.493]
+
+    See Also:
+        ``Mean``: divides by the sum of the weights.
+        ``Total``: holds both sums.
     """
 
     axis: Axes = None
@@ -84,16 +107,32 @@ class Sum:
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """``sum_i value_i / sum_i weight_i`` as a reduction.
+    """``sum_i value_i / sum_i weight_i``, as a reduction.
+
+    Pass it as ``reduction`` for a mean per sequence, ``Mean(axis=-1)``, or over devices, ``Mean(axis_name="data")``.
+    ``Mean()`` is ``"mean"``. It divides by the sum of the weights, not by the number of examples. The axes are those of
+    the examples: the class axis is no longer among them.
 
     Args:
-        axis: axes of the examples to reduce; all by default. ``axis=-1`` gives a mean for each sequence, say.
-        axis_name: mesh axes over which numerator and divisor are summed before they are divided, inside ``shard_map``.
-        empty: what the mean of nothing is; 0 by default, ``jnp.nan`` for PyTorch's rule.
+        axis: axes of the examples to reduce; None is all.
+        axis_name: mesh axes over which numerator and divisor are summed before the division, inside ``shard_map``.
+        empty: the mean if all weights are 0; ``jnp.nan`` is PyTorch's rule.
 
     Example:
-        >>> print(Mean()(jnp.array([2.0, 4.0]), jnp.array([1.0, 3.0])))
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> print(jaxce.Mean()(jnp.array([2.0, 4.0]), jnp.array([1.0, 3.0])))
         1.5
+        >>> logits, labels = jnp.zeros((2, 2, 3)), jnp.array([[0, 1], [-1, -1]])
+        >>> print(jaxce.cross_entropy(logits, labels, ignore_index=-1, reduction=jaxce.Mean(axis=-1)))
+        [1.099 0.   ]
+        >>> print(jaxce.cross_entropy(logits, labels, ignore_index=-1, reduction=jaxce.Mean(-1, empty=jnp.nan)))
+        [1.099   nan]
+
+    See Also:
+        ``Sum``: does not divide.
+        ``Total``: divides later, after microbatches.
     """
 
     axis: Axes = None
@@ -112,15 +151,16 @@ def reduce(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Reduces anybody's per-example losses as the losses here are reduced: ``sum_i w_i v_i / sum_i w_i`` for a mean.
+    """Reduces per-example losses of any kind: ``sum_i w_i v_i / sum_i w_i`` for ``"mean"``.
 
-    For losses of your own, so that their weights, masks, microbatches and devices follow the same rules. A masked value
-    is 0 with gradient 0, whatever it holds.
+    For losses of your own: their weights, masks, microbatches and devices then follow the rules of this package. A
+    masked value is 0 with gradient 0, also if it is NaN. The mean divides by the sum of the weights of unmasked values,
+    not by their number.
 
     Args:
         values: one loss per example, floating, any shape ``[...]``.
-        weights: weight of each example, ``[...]``, size-1 axes broadcast; 1 by default.
-        where: examples to count, bool ``[...]``, size-1 axes broadcast; all by default.
+        weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -132,9 +172,21 @@ def reduce(
         ValueError: weights or masks of another rank or size, an unknown reduction.
 
     Example:
-        >>> values = jnp.array([1.0, 2.0, jnp.nan])
-        >>> print(f"{reduce(values, weights=jnp.array([3.0, 1.0, 1.0]), where=~jnp.isnan(values)):.3f}")
-        1.250
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> values, weights = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([3.0, 1.0, 1.0])
+        >>> mask = ~jnp.isnan(values)
+        >>> print(jaxce.reduce(values, weights=weights, where=mask))
+        1.25
+        >>> print(jaxce.reduce(values, weights=weights, where=mask, reduction="none"))
+        [3. 2. 0.]
+        >>> total = jaxce.reduce(values, weights=weights, where=mask, reduction="total")
+        >>> print(total.loss, total.weight)
+        5.0 4.0
+
+    See Also:
+        ``Mean``: a mean over some axes or over devices.
+        ``Total``: sums over microbatches.
 
     Source:
         PyTorch, ``torch.nn.CrossEntropyLoss`` (documentation of 2.13), the mean over class indices.
@@ -144,7 +196,7 @@ def reduce(
 
 
 def run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction) -> Reduced:
-    """Ends a loss: ``formula(x)``, loss and weight of each example, then weighted, masked and reduced.
+    """Evaluates ``formula(x)``, the loss and weight of each example, then weights, masks and reduces.
 
     Formula and reduction are one compiled program, also outside of `jit`.
     """
@@ -155,7 +207,7 @@ def run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], x: Any, red
 
 
 def _is_static(reduction: Reduction) -> bool:
-    """Whether the reduction is one of this module and hashable, so that it can be part of the compiled program."""
+    """Whether the reduction belongs to this module and is hashable, so that it can be a static argument."""
     try:
         return isinstance(reduction, str) or (type(reduction) in (Mean, Sum) and hash(reduction) is not None)
     except TypeError:
@@ -173,18 +225,18 @@ def apply_weights(
     values: Array, weights: Array, sample_weights: Array | None, mask: Array | None
 ) -> tuple[PerExample, PerExample]:
     """Values and weights of the examples, times the sample weights, 0 where masked."""
-    if sample_weights is not None:
+    if sample_weights is not None:  # masked first: a NaN value would enter the gradient of its weight
         values, weights = safe_multiply(sample_weights, fill_masked(values, mask)), sample_weights * weights
     return fill_masked(values, mask), fill_masked(jnp.broadcast_to(weights, values.shape), mask)
 
 
 def apply_reduction(values: Array, weights: Array, reduction: Reduction) -> Reduced:
-    """Calls the reduction, of whichever kind."""
+    """Calls the reduction, by its name or as a callable."""
     return (_NAMED[reduction] if isinstance(reduction, str) else reduction)(values, weights)
 
 
 def needs_only_sums(reduction: Reduction) -> bool:
-    """Whether the sums of the values and of the weights are all that the reduction looks at."""
+    """Whether the reduction depends only on the sums of the values and of the weights."""
     if isinstance(reduction, str):
         return reduction != "none"
     plain = type(reduction) is Mean or type(reduction) is Sum
