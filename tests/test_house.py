@@ -26,7 +26,7 @@ FLOORS = [
     {"_targets", "reductions", "_class_weights", "_linear_inputs", "_region_inputs"},
     {"_linear", "_region_sums"},
     {"_softmax", "_focal", "_sigmoid", "_divergence", "_regions", "_lovasz"},
-    {"_margins"},
+    {"_margins", "_sigmoid_focal"},
     {"", "torch._arguments"},
     {"torch._labels"},
     {"torch._reductions"},
@@ -151,26 +151,45 @@ def test_the_classes_of_pytorch_are_the_losses_of_its_functions():
     assert functions == {f for f in OF_PYTORCH if re.search("loss|entropy|div", f.__name__)}
 
 
+SECTIONS = ["Args", "Returns", "Raises", "Example", "See Also", "Source"]
+
+
+def sections_of(thing):
+    """The parts of a docstring: the summary, the text below it, and each section by its heading."""
+    text = inspect.getdoc(thing)
+    summary, _, rest = text.partition("\n\n")
+    prose, *parts = re.split(r"^(\w[\w ]*):$", rest, flags=re.MULTILINE)
+    return summary, " ".join(prose.split()), dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def check_docstring(thing):
+    """What functions and classes share: a formula, fields, an example with imports, related names."""
+    summary, prose, sections = sections_of(thing)
+    assert "``" in summary, "the summary has the formula"
+    assert "\n" not in summary
+    assert prose
+    documented = re.findall(r"^    (\w+): ", sections["Args"], re.MULTILINE)
+    assert documented == list(inspect.signature(thing).parameters)
+    assert ">>> import jaxce" in sections["Example"]
+    assert ">>> print(" in sections["Example"]
+    related = re.findall(r"^    ``([\w.]+)``: ", sections["See Also"], re.MULTILINE)
+    home = functional if thing in OF_PYTORCH else jaxce
+    assert related
+    assert thing.__name__ not in related
+    assert all(hasattr(home, name) or hasattr(jaxce, name[6:]) or name.startswith("jax.") for name in related)
+    return sections
+
+
 @pytest.mark.parametrize(
     "function", [f for f in PUBLIC + OF_PYTORCH if inspect.isfunction(f)], ids=lambda f: f"{f.__module__}.{f.__name__}"
 )
 def test_docstrings_are_whole(function):
-    text = inspect.getdoc(function)
-    summary = text.splitlines()[0]
-    assert "``" in summary, "the summary has the formula"
-    sections = re.findall(r"^(Args|Returns|Raises|Example|Source):$", text, re.MULTILINE)
-    assert sections == ["Args", "Returns", "Raises", "Example", "Source"]
-    arguments = text[text.index("Args:") : text.index("Returns:")]
-    documented = re.findall(r"^    (\w+): ", arguments, re.MULTILINE)
-    assert documented == list(inspect.signature(function).parameters)
+    assert list(check_docstring(function)) == SECTIONS
 
 
 @pytest.mark.parametrize("kind", [c for c in PUBLIC if inspect.isclass(c)], ids=lambda c: c.__name__)
 def test_classes_document_their_fields(kind):
-    text = inspect.getdoc(kind)
-    documented = re.findall(r"^    (\w+): ", text[text.index("Args:") :], re.MULTILINE)
-    assert documented == list(inspect.signature(kind).parameters)
-    assert "Example:" in text
+    assert list(check_docstring(kind)) == ["Args", "Example", "See Also"]
 
 
 def test_options_have_one_order_everywhere():
