@@ -66,24 +66,24 @@ def balanced_class_weights(
     y, mask = open_ids(labels, num_classes, where, ignore_index)
     hyperparameters = open_hyperparameters(float, beta=(beta, 0, 1))
     counted = jnp.broadcast_to(jnp.asarray(True if mask is None else mask), y.ids.shape).astype(jnp.int32)
-    if is_explicit():  # which lets no scatter cross the shards of the labels
+    if is_explicit():  # an explicit mesh permits no scatter across the shards of the labels
         counts = jnp.sum(jnp.where(one_hot(y.ids, num_classes, -1), counted[..., None], 0), range(y.ids.ndim))
     else:
         counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
-    present, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
-    n, classes = (jnp.sum(count).astype(n_c.dtype) for count in (counts, present))
+    occurs, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
+    n, classes = (jnp.sum(count).astype(n_c.dtype) for count in (counts, occurs))
     weights = n / (jnp.maximum(classes, 1) * n_c)
     if scheme == "sqrt":
         weights = jnp.sqrt(weights)
     if scheme == "effective":
-        rarity = jnp.where(present, 1 / _effective_number(n_c, hyperparameters["beta"]), 0)
+        rarity = jnp.where(occurs, 1 / _effective_number(n_c, hyperparameters["beta"]), 0)
         weights = rarity * classes / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
-    weights = jnp.where(present, weights, 0)
+    weights = jnp.where(occurs, weights, 0)
     return weights if y.valid is None else jnp.where(jnp.all(y.valid), weights, jnp.nan)
 
 
 def _effective_number(n: Array, beta: Hyperparameter) -> Array:
-    """``(1 - beta**n) / (1 - beta)``, which is ``n`` itself in the limit of ``beta`` at 1."""
+    """``(1 - beta**n) / (1 - beta)``, with the limit ``n`` for ``beta`` 1."""
     beta = jnp.asarray(beta, n.dtype)
     limit = beta == 1
     return jnp.where(limit, n, -jnp.expm1(n * jnp.log(beta)) / jnp.where(limit, 1, 1 - beta))

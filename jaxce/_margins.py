@@ -67,8 +67,8 @@ def multiclass_hinge_loss(
         0.225
         >>> print(jaxce.multiclass_hinge_loss(logits, labels, variant="crammer-singer", reduction="none"))
         [0.6 0.5]
-        >>> print(f"{jaxce.multiclass_hinge_loss(logits, labels, p=2, sample_weights=jnp.array([2.0, 1.0])):.3f}")
-        0.123
+        >>> print(f"{jaxce.multiclass_hinge_loss(logits, labels, p=2, sample_weights=jnp.array([3.0, 1.0])):.3f}")
+        0.130
 
     See Also:
         ``multilabel_margin_loss``: for several labels per example.
