@@ -1,10 +1,10 @@
-"""Calls and what PyTorch 2.13.0 makes of each: an error, or an output of a shape and dtype; arrays are NumPy's.
+"""Calls and PyTorch's verdict on each: an error, or an output of a shape and dtype; arrays are NumPy's.
 
 ``CALLS`` holds blocks. The first line of one is a call with a gap, ``_``; its name may be a family, or several with
-``|`` between. Below stand verdicts, and after each what fills the gap:
+``|`` between. Below stand verdicts, and after each the texts that fill the gap:
 
-- ``raises``: refused. ``raises by value``: refused for the numbers in an array, which a trace does not show.
-- ``f32(2)``: accepted, a float32 of shape (2,); ``f32(...)``: of the shape to which the arrays broadcast. ``by value``:
+- ``raises``: refused. ``raises by value``: refused for the numbers in an array, unknown while tracing.
+- ``f32(2)``: accepted, a float32 of shape (2,); ``f32(...)``: of the common shape of the arrays. ``by value``:
   its numbers could have been refused.
 - ``built``: an object made.
 - ``wider f32(2)``: PyTorch refuses, this library accepts: ids of any integer dtype, 16-bit floats in every loss, and

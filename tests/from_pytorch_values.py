@@ -1,4 +1,4 @@
-"""What PyTorch gives for the functions that ``jaxce.torch`` takes over; as a script, writes it to ``*_values.npz``.
+"""PyTorch's values and gradients for the functions of ``jaxce.torch``; as a script, writes them to ``*_values.npz``.
 
 Only outputs are stored: inputs are drawn again from the name of the row. They are numbers that the row's dtype holds,
 and PyTorch computes on them in float64, so a stored number is PyTorch's formula without PyTorch's rounding.
@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import ml_dtypes
 import numpy as np
 from from_pytorch_rows import Options, Row, Shape, rows
+from torch_values import VERSION
 
-VERSION = "2.13.0"
 PATH = Path(__file__).with_suffix(".npz")
 Arrays: TypeAlias = dict[str, np.ndarray]
 
@@ -29,7 +29,7 @@ FIXED = {
     "soft_margin_loss": ("target",),
     "hinge_embedding_loss": ("target",),
 }
-"""The inputs along which PyTorch refuses to differentiate; and class weights, where the targets are ids."""
+"""Inputs that PyTorch refuses to differentiate. So it does class weights with ids."""
 ONCE = ("multi_margin_loss", "multilabel_margin_loss")
 """PyTorch has no second derivative of these."""
 BROADCASTING = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
@@ -56,7 +56,7 @@ class Case:
 
     @functools.cached_property
     def options(self) -> Options:
-        """What is not an array."""
+        """The arguments that are no arrays."""
         return {name: x for name, x in self.row.arguments.items() if name not in self.inputs} | self.call
 
     def draw(self, name: str, recipe: str | list[Any]) -> np.ndarray:
@@ -78,25 +78,25 @@ class Case:
         return np.random.RandomState(zlib.crc32(f"{self.row}-{self.shape}-{what}".encode()))
 
     def cotangent(self, shape: Shape) -> np.ndarray:
-        """What the gradients are pulled back from: a different number for every element of the value."""
+        """The cotangent of the value: a different number for every element."""
         return self.round(np.asarray(self.random(f"cotangent {self.call}").standard_normal(shape)))
 
     @functools.cached_property
     def directions(self) -> Arrays:
-        """Along what the gradients are differentiated again."""
+        """The directions of the second derivatives."""
         names = self.along if self.twice else ()
         return {n: self.round(np.asarray(self.random(f"d{n}").standard_normal(self.inputs[n].shape))) for n in names}
 
     @functools.cached_property
     def along(self) -> tuple[str, ...]:
-        """The inputs along which PyTorch differentiates."""
+        """The inputs that PyTorch differentiates."""
         by_id = self.inputs.get("target", np.zeros(())).dtype.kind != "f"
         fixed = (*FIXED.get(self.row.function, ()), *(["weight"] if by_id else []))
         return tuple(name for name, x in self.inputs.items() if x.dtype.kind == "f" and name not in fixed)
 
     @property
     def central(self) -> bool:
-        """Whether this is the one reduction for which second derivatives are stored: the mean, of three."""
+        """Whether second derivatives are stored for this reduction: only the middle one, usually the mean."""
         return self.call == self.row.calls[(len(self.row.calls) - 1) // 2] and self.row.dtype == "float32"
 
     @property
@@ -116,7 +116,7 @@ class Case:
 
     @property
     def warns(self) -> type[Warning] | None:
-        """What jaxce warns of; PyTorch calls every warning a UserWarning."""
+        """The warning of jaxce; PyTorch's warnings are all a UserWarning."""
         if any(self.call.get(name) is not None for name in ("size_average", "reduce")):
             return DeprecationWarning
         mean = self.row.function == "kl_div" and self.call.get("reduction", "mean") == "mean"
@@ -173,7 +173,7 @@ def probabilities(rng: np.random.RandomState, shape: Shape, _: Shape, axis: int)
 
 
 def ids(rng: np.random.RandomState, shape: Shape, classes: Shape, _: int, ignored: int | None = None) -> np.ndarray:
-    """Class ids, some of them ignored; the first is 0, which counts."""
+    """Class ids, some of them ignored; the first is 0 and is not ignored."""
     x, skipped = np.asarray(rng.randint(0, *classes, shape)), np.asarray(rng.uniform(0, 1, shape)) < 0.4
     if ignored is not None:
         x[skipped] = ignored
@@ -227,19 +227,19 @@ def torch_outputs(case: Case) -> Arrays:
 
     torch.set_num_threads(1)  # the arrays are tiny: more threads wait for each other ten times as long as they work
     x = tensors(case)
-    moving = [x[name].requires_grad_() for name in case.along]
+    leaves = [x[name].requires_grad_() for name in case.along]
     value = call_torch(case, x)
-    if not moving:
+    if not leaves:
         return {"value": value.numpy()}
     cotangent = as_tensor(case.cotangent(tuple(value.shape)))
-    gradients = torch.autograd.grad(value, moving, cotangent, create_graph=case.twice)
+    gradients = torch.autograd.grad(value, leaves, cotangent, create_graph=case.twice)
     outputs = [value, *gradients]
     if case.twice:
-        slope = sum((g * as_tensor(case.directions[n])).sum() for n, g in zip(case.along, gradients, strict=True))
-        zeros = [torch.zeros_like(m) for m in moving]
-        curved = torch.autograd.grad(slope, moving, allow_unused=True) if slope.requires_grad else zeros
-        # What does not depend on an input has no derivative along it, and some zeros of PyTorch have no memory.
-        outputs += [zero if c is None else zero + c for zero, c in zip(zeros, curved, strict=True)]
+        directional = sum((g * as_tensor(case.directions[n])).sum() for n, g in zip(case.along, gradients, strict=True))
+        zeros = [torch.zeros_like(m) for m in leaves]
+        second = torch.autograd.grad(directional, leaves, allow_unused=True) if directional.requires_grad else zeros
+        # Autograd returns None for an independent input. Adding zeros gives memory to PyTorch's lazy zeros.
+        outputs += [zero if c is None else zero + c for zero, c in zip(zeros, second, strict=True)]
     return dict(zip(output_names(case), (output.detach().numpy() for output in outputs), strict=True))
 
 
@@ -256,7 +256,7 @@ def tensors(case: Case) -> dict[str, Any]:
 
 
 def call_torch(case: Case, inputs: dict[str, Any]) -> Any:
-    """The value. PyTorch has to warn where jaxce does."""
+    """The value. PyTorch must warn if jaxce does."""
     import torch
 
     # The dtype that a softmax is computed in is here float64, as everything is.
@@ -270,12 +270,12 @@ def call_torch(case: Case, inputs: dict[str, Any]) -> Any:
 
 
 def output_names(case: Case) -> list[str]:
-    """The value, gradients and second derivatives, in the order in which they are stored."""
+    """The value, gradients and second derivatives, in the stored order."""
     return ["value", *(f"gradient {n}" for n in case.along), *(f"second {n}" for n in case.along if case.twice)]
 
 
 def pack() -> Arrays:
-    """The file: names of the rows, shapes of the values, and all numbers in one row; what float32 loses, of some."""
+    """The file: names of the rows, shapes of the values, all numbers as float32, and for some the rounding error."""
     shapes: list[int] = []
     high, low = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for case in (case for row in rows() for case in all_cases(row)):
@@ -291,7 +291,7 @@ def pack() -> Arrays:
 
 
 def unpack(stored: Arrays) -> Iterator[tuple[Case, Arrays]]:
-    """The cases with their outputs: in float64 where these are precise."""
+    """The cases with their outputs; precise ones in float64."""
     shapes, high, low = iter(stored["shapes"].tolist()), Cursor(stored["high"]), Cursor(stored["low"])
     for case in (case for row in rows() for case in all_cases(row)):
         value = tuple(itertools.islice(shapes, next(shapes)))

@@ -1,6 +1,6 @@
-"""``jaxce.torch`` gives PyTorch's numbers: stored for every option, and asked for again where PyTorch is installed.
+"""``jaxce.torch`` gives PyTorch's numbers: stored for every option, and computed again if PyTorch is installed.
 
-Among the stored ones are those at kinks and ends, with NaN wherever PyTorch has NaN.
+Special numbers are among them: at kinks, at infinity and at NaN, with NaN wherever PyTorch has NaN.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ LAYERS = {
     "soft_margin_loss": "SoftMarginLoss",
 }
 WITHOUT_CLASS = [row for row in OUTCOMES if row.startswith(("huber_loss", "l1_loss", "mse_loss")) and "weight" in row]
-"""The options of functions that their classes lack: weights, and below both ``batchmean`` and what overrides it."""
+"""Options that the classes lack: weights, and ``batchmean`` beside deprecated arguments."""
 WITHOUT_CLASS.append("kl_div-legacy-batchmean")
 
 FLOAT32 = {"value": 2e-6, "gradient": 2e-5, "second": 1e-4}
@@ -61,10 +61,10 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": Fal
 """Compiling is nearly all of the work here, and this halves it."""
 
 DIFFERENT = {
-    "soft_margin_loss-at_plus_1000": "finite, where PyTorch's exponential overflows",
-    "soft_margin_loss-at_minus_1000": "finite, where PyTorch's exponential overflows",
-    "soft_margin_loss-at_plus_inf": "the slope is 1, where PyTorch's is infinity over infinity",
-    "soft_margin_loss-at_minus_inf": "the slope is 1, where PyTorch's is infinity over infinity",
+    "soft_margin_loss-at_plus_1000": "finite; PyTorch's exponential overflows",
+    "soft_margin_loss-at_minus_1000": "finite; PyTorch's exponential overflows",
+    "soft_margin_loss-at_plus_inf": "the derivative is 1, PyTorch's is infinity over infinity",
+    "soft_margin_loss-at_minus_inf": "the derivative is 1, PyTorch's is infinity over infinity",
     "cross_entropy-no_classes": "raises, as nothing can be right",
     "binary_cross_entropy_with_logits-at_nan": "the second derivative at NaN is NaN, PyTorch's a number",
     "binary_cross_entropy_with_logits-weight_0_at_nan": "the second derivative at NaN is NaN, PyTorch's 0",
@@ -74,9 +74,9 @@ DIFFERENT = {
     "huber_loss-delta_0.5-inf_of_both": "the second derivative at NaN is that of the parabola, PyTorch's 0",
     "softplus-at_threshold_3": "at the threshold the second derivative is still that of the curve",
     "softplus-threshold_negative": "at the threshold the second derivative is still that of the curve",
-    "softplus-beta_0": "the slope for beta 0 is 0 / 0, where PyTorch's is 1/2 beside a value of infinity",
+    "softplus-beta_0": "the derivative for beta 0 is 0 / 0, PyTorch's is 1/2 though the value is infinite",
 }
-"""Rows of special numbers whose numbers are not PyTorch's, and why."""
+"""Rows of special numbers that differ from PyTorch, and why."""
 
 
 def differing(row: str) -> contextlib.AbstractContextManager[Any]:
@@ -113,12 +113,12 @@ def test_stored_values_without_jit_and_of_the_class(row: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_mean_of_many_does_not_overflow_in_few_bits(dtype: str) -> None:
+def test_a_mean_of_many_does_not_overflow_in_16_bits(dtype: str) -> None:
     logits = jnp.broadcast_to(jnp.array([0, 20, 0], dtype), (4096, 3))
     loss, gradient = jax.value_and_grad(functional.cross_entropy)(logits, jnp.zeros(4096, int))
     assert (loss, loss.dtype) == (20, dtype)
-    slope = np.exp([-20, 0, -20]) / np.sum(np.exp([-20, 0, -20])) - np.eye(3)[0]
-    assert within_one_step(np.asarray(gradient), np.broadcast_to(slope / 4096, (4096, 3)), 0)
+    expected = np.exp([-20, 0, -20]) / np.sum(np.exp([-20, 0, -20])) - np.eye(3)[0]
+    assert within_one_step(np.asarray(gradient), np.broadcast_to(expected / 4096, (4096, 3)), 0)
     if importlib.util.find_spec("torch") and dtype == "float16":
         torch = importlib.import_module("torch")
         theirs = torch.tensor([[0.0, 20.0, 0.0]] * 4096, dtype=torch.float16)
@@ -126,7 +126,7 @@ def test_a_mean_of_many_does_not_overflow_in_few_bits(dtype: str) -> None:
 
 
 def compiled(cases: list[Case], dtype: str) -> list[dict[str, Array]]:
-    """What jaxce gives for some cases, all out of one compiled function; few bits are compiled as users' are."""
+    """The outputs of jaxce for some cases, from one compiled function; 16 bits are compiled with the usual options."""
 
     def every(inputs: list[Any]) -> list[dict[str, Array]]:
         return [outputs(case, *arrays) for case, arrays in zip(cases, inputs, strict=True)]
@@ -157,22 +157,22 @@ def outputs(case: Case, inputs: dict[str, Array], directions: dict[str, Array]) 
     if not case.along:
         return {"value": call(case, case.inputs)}  # one_hot counts the classes, so it needs to see the ids
 
-    def slope(moving: dict[str, Array]) -> tuple[Array | float, tuple[Array, dict[str, Array]]]:
-        value, pull = jax.vjp(lambda moving: call(case, inputs | moving), moving)
+    def directional(differentiated: dict[str, Array]) -> tuple[Array | float, tuple[Array, dict[str, Array]]]:
+        value, pull = jax.vjp(lambda differentiated: call(case, inputs | differentiated), differentiated)
         (gradient,) = pull(jnp.asarray(case.cotangent(value.shape), value.dtype))
         return sum(jnp.vdot(gradient[n], directions[n]) for n in directions), (value, gradient)
 
-    moving, second = {name: inputs[name] for name in case.along}, {}
+    differentiated, second = {name: inputs[name] for name in case.along}, {}
     if case.twice:
-        second, (value, gradient) = jax.grad(slope, has_aux=True)(moving)
+        second, (value, gradient) = jax.grad(directional, has_aux=True)(differentiated)
     else:
-        _, (value, gradient) = slope(moving)
+        _, (value, gradient) = directional(differentiated)
     named = {f"gradient {n}": g for n, g in gradient.items()} | {f"second {n}": h for n, h in second.items()}
     return {"value": value, **named}
 
 
 def call(case: Case, arrays: dict[str, Any], layer: str = "") -> Array:
-    """The value out of the function, or out of the class; a warning must go with it where one does in PyTorch."""
+    """The value of the function or of the class, which must warn if PyTorch does."""
     arguments = arrays | case.options
     if "dtype" in arguments and arrays["input"].dtype == jnp.float64:
         arguments["dtype"] = jnp.float64
@@ -207,7 +207,7 @@ def assert_close(actual: dict[str, Array], expected: Arrays, case: Case, rtols: 
 
 
 def within_one_step(y: np.ndarray, x: np.ndarray, floor: float) -> bool:
-    """Whether numbers of few bits are those nearest to x, or the ones next to these."""
+    """Whether 16-bit numbers are those nearest to x, or their neighbours."""
     finfo, numbers = jnp.finfo(y.dtype), y.astype(np.float64)
     with np.errstate(divide="ignore"):
         step = float(finfo.eps) * 2.0 ** np.floor(np.log2(np.abs(x))) + float(finfo.smallest_subnormal)
@@ -253,7 +253,7 @@ def test_pytorch_has_no_second_derivative(function: str) -> None:
 
 @needs_torch
 @pytest.mark.parametrize("row", [row for row, pairs in OUTCOMES.items() if pairs[0][0].row.dtype != "float32"])
-def test_pytorch_keeps_few_bits_too(row: str) -> None:
+def test_pytorch_returns_16_bits_too(row: str) -> None:
     torch = importlib.import_module("torch")
     for case, _ in OUTCOMES[row]:
         dtype = getattr(torch, case.row.dtype)

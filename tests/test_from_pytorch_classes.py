@@ -1,4 +1,4 @@
-"""The classes of `jaxce.torch.nn`: frozen dataclass pytrees, arrays as leaves, which go wherever JAX and Flax go."""
+"""The classes of `jaxce.torch.nn`: frozen dataclass pytrees with arrays as leaves, under JAX and in Flax."""
 
 import copy
 import dataclasses
@@ -135,12 +135,12 @@ def test_rows_split_over_devices_give_the_same(name, kind):
     loss, inputs = MADE[name][0], INPUTS.get(name, (X, P))
     shared = {1, 3} if name == "LinearCrossEntropyLoss" else set()  # its weights and bias have no batch
     inputs = [x if i in shared else jnp.concatenate([x] * 4) for i, x in enumerate(inputs)]
-    slope = jax.value_and_grad(lambda x, *others: jnp.sum(loss(x, *others)))
-    expected = slope(*inputs)
+    value_and_gradient = jax.value_and_grad(lambda x, *others: jnp.sum(loss(x, *others)))
+    expected = value_and_gradient(*inputs)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
     split = [NamedSharding(mesh, PartitionSpec() if i in shared else PartitionSpec("data")) for i in range(len(inputs))]
     with jax.set_mesh(mesh):
-        value, gradient = jax.jit(slope)(*map(jax.device_put, inputs, split))
+        value, gradient = jax.jit(value_and_gradient)(*map(jax.device_put, inputs, split))
     np.testing.assert_allclose(value, expected[0], rtol=1e-6)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-7)
 
@@ -154,7 +154,7 @@ def test_clean_inputs_pass_where_nan_raises(name):
 
 
 class Tempered(nn.CrossEntropyLoss):
-    """A user's own loss, which need not know what a pytree is."""
+    """A user's own loss; it registers nothing with JAX."""
 
     def __call__(self, input, target):
         return super().__call__(input / 2, target)
@@ -162,7 +162,7 @@ class Tempered(nn.CrossEntropyLoss):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Scaled(nn.CrossEntropyLoss):
-    """A user's own loss with an option more."""
+    """A user's own loss with one more option."""
 
     scale: float = 1.0
 
@@ -204,7 +204,7 @@ def test_repr_names_arrays_by_dtype_and_shape():
 
 
 def test_the_hash_is_of_the_static_part_and_equality_of_both():
-    """Equal by the static part alone, two losses would share what `jit` compiles of either as a constant."""
+    """If the static part alone decided, two losses as static arguments of `jit` would share one compiled program."""
     loss, other = nn.CrossEntropyLoss(W), nn.CrossEntropyLoss(2 * W)
     assert hash(loss) == hash(other)
     assert loss == nn.CrossEntropyLoss(jnp.array(W)) != other
@@ -232,9 +232,9 @@ def test_arrays_are_leaves_that_need_no_new_trace():
 
 def test_losses_are_differentiated_stacked_and_mapped():
     loss = nn.BCEWithLogitsLoss(pos_weight=W)
-    slope = jax.grad(lambda loss: loss(X, P))(loss).pos_weight
+    gradient = jax.grad(lambda loss: loss(X, P))(loss).pos_weight
     expected = jax.grad(lambda w: F.binary_cross_entropy_with_logits(X, P, pos_weight=w))(W)
-    np.testing.assert_allclose(slope, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
     margins = [nn.MultiMarginLoss(weight=w) for w in (W, 2 * W)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *margins)
     values = jax.vmap(lambda loss: loss(X, jnp.maximum(Y, 0)))(stacked)
@@ -258,8 +258,8 @@ def test_a_loss_lives_in_a_flax_module():
 
     @nnx.jit
     def step(model, optimizer):
-        loss, slope = nnx.value_and_grad(lambda model: model(X, Y))(model)
-        optimizer.update(model, slope)
+        loss, gradient = nnx.value_and_grad(lambda model: model(X, Y))(model)
+        optimizer.update(model, gradient)
         return loss
 
     losses = [step(model, optimizer) for _ in range(3)]
@@ -271,9 +271,9 @@ def test_a_loss_lives_in_a_flax_module():
 
 @pytest.fixture
 def unannotated(request):
-    """Run-time checks of the annotations speak before the library can, and stand between it and its caller."""
+    """Run-time checks of annotations raise before the library does, and add frames between it and its caller."""
     if request.config.getoption("--jaxtyping-packages", None):
-        pytest.skip("the annotations speak first")
+        pytest.skip("the annotations raise first")
 
 
 @pytest.mark.usefixtures("unannotated")
@@ -311,9 +311,9 @@ def test_a_linear_loss_knows_its_layer(given, message):
 
 
 def test_a_bad_id_under_a_trace_is_nan_and_checkify_names_it():
-    loss, slope = jax.jit(jax.value_and_grad(F.cross_entropy))(X, jnp.array([0, 1, 3]))
+    loss, gradient = jax.jit(jax.value_and_grad(F.cross_entropy))(X, jnp.array([0, 1, 3]))
     assert jnp.isnan(loss)
-    assert jnp.isnan(slope[2]).all()
+    assert jnp.isnan(gradient[2]).all()
     error, _ = jax.jit(checkify.checkify(F.cross_entropy, errors=checkify.index_checks))(X, jnp.array([0, 1, 3]))
     assert "index 3 is out of bounds for axis 0 with size 3" in error.get()
 
@@ -325,9 +325,9 @@ def test_a_bad_id_under_a_trace_is_nan_and_checkify_names_it():
 )
 def test_a_bad_id_is_in_the_whole_row_of_the_gradient_though_the_row_costs_nothing(loss, ids):
     x = jnp.array([[5.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
-    slope = jax.jit(jax.grad(lambda x: loss(x, jnp.array(ids), reduction="sum")))(x)
-    assert jnp.isnan(slope[0]).all()
-    assert jnp.isfinite(slope[1]).all()
+    gradient = jax.jit(jax.grad(lambda x: loss(x, jnp.array(ids), reduction="sum")))(x)
+    assert jnp.isnan(gradient[0]).all()
+    assert jnp.isfinite(gradient[1]).all()
 
 
 def test_pairs_of_classes_are_never_an_array():
@@ -336,31 +336,31 @@ def test_pairs_of_classes_are_never_an_array():
     assert compiled.memory_analysis().temp_size_in_bytes < 6 * 64 * 500 * 4
 
 
-def test_the_slope_along_a_label_is_the_logit():
-    """As a difference of two softplus it would round to nothing."""
+def test_the_gradient_of_a_label_is_the_logit():
+    """A difference of two softplus would round to 0."""
     x = jnp.float32([1e-4, 1e-8, -1e-6, 3.0])
-    slope = jax.grad(lambda y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"))(jnp.zeros(4))
-    np.testing.assert_array_equal(slope, -x)
+    gradient = jax.grad(lambda y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"))(jnp.zeros(4))
+    np.testing.assert_array_equal(gradient, -x)
 
 
 @pytest.mark.parametrize(
     "top", [[20.0, 0.0, -3.0], [1.0, 1.0, 0.0], [3.0, -jnp.inf, 2.0], [0.0, -30.0, -40.0]], ids=str
 )
-def test_a_log_softmax_of_16_bits_keeps_what_is_left_of_a_sure_class(top):
+def test_a_log_softmax_of_16_bits_is_exact_near_0(top):
     x = jnp.array(top, jnp.bfloat16)
     expected = np.array(top) - np.logaddexp.reduce(np.array(top))
     expected[0] = -np.log1p(np.sum(np.exp(np.array(top[1:]) - top[0])))
     np.testing.assert_allclose(F.log_softmax(x, 0).astype(float), expected, rtol=2**-8)
-    slope = jax.jacfwd(lambda x: F.log_softmax(x, 0))(x.astype(jnp.float32))
-    np.testing.assert_allclose(slope, np.eye(3) - np.exp(expected), rtol=1e-5, atol=1e-7)
+    gradient = jax.jacfwd(lambda x: F.log_softmax(x, 0))(x.astype(jnp.float32))
+    np.testing.assert_allclose(gradient, np.eye(3) - np.exp(expected), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_linear_loss_of_16_bits_keeps_what_is_left_of_a_sure_label(dtype):
+def test_a_linear_loss_of_16_bits_is_exact_near_0(dtype):
     hidden, kernel = jnp.ones((1, 2), dtype), jnp.array([[8, 0], [0, 0]], dtype)
-    loss, slope = jax.value_and_grad(F.linear_cross_entropy, argnums=1)(hidden, kernel, jnp.array([0]))
+    loss, gradient = jax.value_and_grad(F.linear_cross_entropy, argnums=1)(hidden, kernel, jnp.array([0]))
     rest = np.log1p(np.exp(-8.0))
-    np.testing.assert_allclose([np.float64(loss), -np.float64(slope[0, 0])], rest, rtol=float(jnp.finfo(dtype).eps))
+    np.testing.assert_allclose([np.float64(loss), -np.float64(gradient[0, 0])], rest, rtol=float(jnp.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_linear_loss_of_16_bits_keeps_what_is_left_of_a_sure_label(dtype):
     ],
 )
 @pytest.mark.usefixtures("unannotated")
-def test_what_is_no_option_is_refused_by_name(call):
+def test_invalid_options_raise_by_name(call):
     with pytest.raises(TypeError, match=r"^\w+: got .*; expected "):
         call()
 
@@ -392,7 +392,7 @@ def test_what_is_no_option_is_refused_by_name(call):
         lambda: F.cross_entropy(X, Y, label_smoothing=jnp.array(1.5)),
     ],
 )
-def test_options_at_hand_are_checked_in_arrays_too(call):
+def test_concrete_arrays_as_options_are_checked(call):
     with pytest.raises(ValueError, match=r"^\w+: got .*; expected a number "):
         call()
 

@@ -31,6 +31,6 @@ def test_message(call, request):
     with pytest.raises((TypeError, ValueError, TypeCheckError)) as caught:
         eval(call, dict(NAMES))
     if isinstance(caught.value, TypeCheckError) and request.config.getoption("--jaxtyping-packages", None):
-        pytest.skip("the annotations speak first")
+        pytest.skip("the annotations raise first")
     kind, text = CALLS[call].strip().split(": ", 1)
     assert (type(caught.value).__name__, str(caught.value)) == (kind, text)

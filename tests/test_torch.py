@@ -1,4 +1,4 @@
-"""PyTorch's numbers: stored for every combination of options, live where it is installed, and where jaxce differs."""
+"""PyTorch's numbers: stored for every combination of options, live if it is installed, and jaxce's differences."""
 
 import importlib.util
 import math
@@ -53,14 +53,14 @@ def test_the_file_holds_every_row_and_nothing_else() -> None:
 
 
 def jaxce_outputs(asked: list[tuple[Case, Arrays]]) -> list[dict[str, Array]]:
-    """What jaxce gives for some cases, all out of one compiled function."""
+    """The outputs of jaxce for some cases, from one compiled function."""
     arrays = [{name: jnp.asarray(x) for name, x in inputs.items()} for _, inputs in asked]
     every = jax.jit(lambda arrays: [outputs(case, a) for (case, _), a in zip(asked, arrays, strict=True)])
     return every(arrays)
 
 
 def outputs(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The value, and the gradients along what PyTorch differentiates too."""
+    """The value, and the gradients of the inputs that PyTorch differentiates."""
     row, fixed = case.row, dict(arrays)
     cotangent = fixed.pop("cotangent")
     options: dict[str, Any] = {"axis": case.axis, "reduction": reduction_of_torch(case)}
@@ -69,8 +69,8 @@ def outputs(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     if row.loss in ("cross_entropy", "sigmoid_binary_cross_entropy"):
         options["label_smoothing"] = row.label_smoothing
 
-    def loss(moving: dict[str, Array]) -> Array:
-        given = fixed | moving
+    def loss(differentiated: dict[str, Array]) -> Array:
+        given = fixed | differentiated
         return getattr(jaxce, row.loss)(given.pop("scores"), given.pop("labels"), **given, **options)
 
     value, pull = jax.vjp(loss, {name: fixed.pop(name) for name in row.differentiable})
@@ -94,7 +94,7 @@ def assert_close(actual: dict[str, Array], expected: Arrays, case: Case) -> None
         np.testing.assert_allclose(actual[name], number, RTOL[what], ATOL, err_msg=f"{case}: {name}")
 
 
-# Where jaxce differs on purpose. Each test states both numbers; that of PyTorch is checked where it is installed.
+# Intended differences. Each test states both numbers; PyTorch's is checked if it is installed.
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.5, 1.5, 1.0]], np.float32)
 IDS = np.array([0, 2], np.int64)
@@ -104,7 +104,7 @@ ONE_HOT = np.eye(3, dtype=np.float32)[IDS]
 def torch_gives(
     number: float, loss: str, *inputs: np.ndarray | None, dtype: str = "float32", gradient: np.ndarray | None = None
 ) -> Any:
-    """The number of PyTorch, to four digits; where it is installed, it is asked, and so is its gradient."""
+    """The number of PyTorch, to four digits; if it is installed, its value and gradient are checked."""
     if TORCH:
         torch = importlib.import_module("torch")
         scores, *others = (None if x is None else torch.tensor(x) for x in inputs)
@@ -132,12 +132,12 @@ def test_difference_2_no_id_is_ignored_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "weights", "slope"),
+    ("ids", "weights", "theirs"),
     [(np.array([-100, -100]), None, 0.0), (IDS, np.array([0.0, 2.0, 0.0], np.float32), math.nan)],
     ids=["all ignored", "weight 0"],
 )
-def test_difference_3_a_mean_of_nothing_is_0(ids: np.ndarray, weights: np.ndarray | None, slope: float) -> None:
-    nan = torch_gives(math.nan, "cross_entropy", LOGITS, ids, weights, gradient=np.full_like(LOGITS, slope))
+def test_difference_3_a_mean_of_nothing_is_0(ids: np.ndarray, weights: np.ndarray | None, theirs: float) -> None:
+    nan = torch_gives(math.nan, "cross_entropy", LOGITS, ids, weights, gradient=np.full_like(LOGITS, theirs))
     for reduction, value in (("mean", 0.0), (Mean(empty=jnp.nan), nan)):
         options = {"class_weights": weights, "ignore_index": -100, "reduction": reduction}
         loss, gradient = jax.value_and_grad(cross_entropy)(jnp.asarray(LOGITS), ids, **options)

@@ -1,4 +1,4 @@
-"""What PyTorch gives for every option that its losses share with jaxce; as a script, writes it to ``torch_values.npz``.
+"""PyTorch's values and gradients for every option that it shares with jaxce; a script that writes ``torch_values.npz``.
 
 Only outputs are stored: inputs are drawn again from the name of the case. They are float32 numbers, and PyTorch
 computes on them in float64, so a stored number is PyTorch's formula without PyTorch's rounding.
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 VERSION = "2.13.0"
+"""The PyTorch of all stored values, those of ``jaxce.torch`` too."""
 PATH = Path(__file__).with_suffix(".npz")
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -55,7 +56,7 @@ class Row:
 
     @property
     def differentiable(self) -> tuple[str, ...]:
-        """The inputs along which PyTorch differentiates; it refuses all other class weights, and pos_weight."""
+        """The inputs that PyTorch differentiates; it refuses all other class weights, and pos_weight."""
         if self.labels == "ids":
             return ("scores",)
         weights = ("class_weights",) if self.over_classes and self.class_weights else ()
@@ -133,7 +134,7 @@ def draw(case: Case, seed: int = 0) -> Arrays:
 
 
 def draw_ids(rng: np.random.RandomState, row: Row, examples: Shape, classes: int) -> np.ndarray:
-    """Class ids, some or all of them ignored; unless all are, the first is 0, which counts."""
+    """Class ids, some or all of them ignored; unless all are, the first is 0 and is not ignored."""
     ids = np.asarray(rng.randint(0, classes, examples))
     ignored = np.asarray(rng.uniform(0, 1, examples)) < 0.4
     if row.ignored == "everything":
@@ -184,7 +185,7 @@ def named(case: Case, outputs: list[np.ndarray]) -> Arrays:
 
 
 def output_shapes(case: Case, inputs: Arrays) -> list[Shape]:
-    """The shapes of the value and of the gradients, in the order in which they are stored."""
+    """The shapes of the value and of the gradients, in the stored order."""
     return [inputs["cotangent"].shape, *(inputs[name].shape for name in case.row.differentiable)]
 
 
