@@ -19,6 +19,7 @@ from from_pytorch_rows import rows
 from from_pytorch_values import ONCE, PATH, VERSION, Arrays, Case, call_torch, pack, tensors, unpack
 from jax import Array
 
+import jaxce.torch
 from jaxce.torch import functional, nn
 
 STORED = dict(np.load(PATH))
@@ -216,6 +217,7 @@ def within_one_step(y: np.ndarray, x: np.ndarray, floor: float) -> bool:
 
 def test_the_file_holds_every_row_and_nothing_else() -> None:
     assert STORED["version"] == VERSION
+    assert f"PyTorch {VERSION}" in jaxce.torch.__doc__
     assert STORED["names"].tolist() == [*OUTCOMES] == [str(row) for row in rows()]
 
 

@@ -46,7 +46,7 @@ def softmax(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
         ``jax.nn.softmax``: the same function, with a mask.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.softmax``.
+        PyTorch, ``torch.nn.functional.softmax``.
     """
     return _along(jax.nn.softmax, input, dim, dtype)
 
@@ -85,7 +85,7 @@ def log_softmax(
         ``cross_entropy``: ``log_softmax`` and ``nll_loss`` in one step.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.log_softmax``.
+        PyTorch, ``torch.nn.functional.log_softmax``.
     """
     return _along(_log_softmax, input, dim, dtype)
 
@@ -118,7 +118,7 @@ def softmin(input: ArrayLike, dim: int | None = None, _stacklevel: int = 3, dtyp
         ``softmax``: probabilities of logits.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.softmin``.
+        PyTorch, ``torch.nn.functional.softmin``.
     """
     return _along(lambda x, axis: jax.nn.softmax(-x, axis), input, dim, dtype, REAL)
 
@@ -148,7 +148,7 @@ def sigmoid(input: ArrayLike) -> Array:
         ``jax.nn.sigmoid``: the same function.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.sigmoid``.
+        PyTorch, ``torch.nn.functional.sigmoid``.
     """
     x, result = open_activation(input, None, REAL_OR_BOOL)
     return jax.nn.sigmoid(x).astype(result)
@@ -179,7 +179,7 @@ def logsigmoid(input: ArrayLike) -> Array:
         ``softplus``: ``-logsigmoid(-x)``.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.logsigmoid``.
+        PyTorch, ``torch.nn.functional.logsigmoid``.
     """
     x, result = open_activation(input, None, FLOATING)
     return -jax.nn.softplus(-x).astype(result)
@@ -214,7 +214,7 @@ def softplus(input: ArrayLike, beta: Hyperparameter = 1, threshold: Hyperparamet
         ``jax.nn.softplus``: without a threshold.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.softplus``.
+        PyTorch, ``torch.nn.functional.softplus``.
     """
     x, result = open_activation(input, None, FLOATING)
     b = open_number("beta", beta, x.dtype)
@@ -252,7 +252,7 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Array:
         ``jax.nn.one_hot``: any axis, floating rows; rows of zeros for ids outside the classes.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.one_hot``.
+        PyTorch, ``torch.nn.functional.one_hot``.
     """
     y, classes = open_counted_ids(input, num_classes)
     rows = one_hot_rows(y.ids, classes, -1)
@@ -276,5 +276,5 @@ def _along(
     kinds: Kinds = REAL_OR_BOOL,
 ) -> Array:
     x, result = open_activation(input, dtype, kinds if dtype is not None else FLOATING)
-    axis = open_dim(dim, x.ndim)
+    axis = open_dim(dim, x.shape)
     return (function(x, axis) if x.ndim else function(x[None], 0)[0]).astype(result)

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import operator
 import re
 import sys
 import warnings
@@ -16,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_choice, check_integer, open_hyperparameters
+from jaxce._inputs import array, check_choice, one_axis, open_hyperparameters
 from jaxce._numerics import compute_dtype
 from jaxce._types import AnyArray, Hyperparameter, Hyperparameters, Shape
 from jaxce._value_checks import as_jax_array, is_concrete
@@ -321,16 +320,13 @@ class LinearCrossEntropyOptions:
             raise ValueError(f"acc_dtype: got {self.acc_dtype!r}; expected a floating dtype or None.")
 
 
-def open_dim(dim: int | None, ndim: int) -> int:
-    """The class dimension; for None, PyTorch guesses it from the rank."""
+def open_dim(dim: int | None, shape: Shape) -> int:
+    """The class dimension, at least 0; for None, PyTorch guesses it from the rank. A scalar counts as one class."""
     if dim is None:
-        dim = 0 if ndim in (0, 1, 3) else 1
+        dim = 0 if len(shape) in (0, 1, 3) else 1
         text = f"dim: got None, which stands for {dim} here; write dim={dim}."
         warn(text, UserWarning)
-    check_integer("dim", dim)
-    if not -max(ndim, 1) <= operator.index(dim) < max(ndim, 1):
-        raise ValueError(f"dim: got {dim}; expected one of the {ndim} dimensions of input.")
-    return dim
+    return one_axis("dim", "input", shape or (1,), dim)
 
 
 def open_activation(input: ArrayLike, dtype: DTypeLike | None, kinds: Kinds) -> tuple[Array, np.dtype[Any]]:

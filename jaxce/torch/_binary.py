@@ -67,7 +67,7 @@ def binary_cross_entropy(
         ``jaxce.binary_cross_entropy``: masks, and weights that enter the divisor.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.binary_cross_entropy``.
+        PyTorch, ``torch.nn.functional.binary_cross_entropy``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (p, y, w), dtype = open_elements(
@@ -125,7 +125,7 @@ def binary_cross_entropy_with_logits(
         ``jaxce.sigmoid_binary_cross_entropy``: masks, smoothing, any class axis.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.binary_cross_entropy_with_logits``.
+        PyTorch, ``torch.nn.functional.binary_cross_entropy_with_logits``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (x, y, w, pos_w), dtype = open_elements(
@@ -182,7 +182,7 @@ def soft_margin_loss(
         ``jaxce.soft_margin_loss``: masks and weights.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.soft_margin_loss``.
+        PyTorch, ``torch.nn.functional.soft_margin_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
@@ -231,7 +231,7 @@ def multilabel_soft_margin_loss(
         ``jaxce.multilabel_soft_margin_loss``: masks, sample weights, any class axis.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.multilabel_soft_margin_loss``.
+        PyTorch, ``torch.nn.functional.multilabel_soft_margin_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce, old_name=False)
     target = np.asarray(target) if isinstance(target, int | float) else target

@@ -91,7 +91,7 @@ def cross_entropy(
         ``jaxce.cross_entropy``: masks, sample weights, any class axis, classes split over devices.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.cross_entropy``.
+        PyTorch, ``torch.nn.functional.cross_entropy``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     x = open_classes(input, target, weight, ignore_index, probabilities=True)
@@ -150,7 +150,7 @@ def nll_loss(
         ``jaxce.nll_loss``: masks, sample weights, any class axis.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.nll_loss``.
+        PyTorch, ``torch.nn.functional.nll_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     x = open_classes(input, target, weight, ignore_index, probabilities=False)
@@ -228,7 +228,7 @@ def linear_cross_entropy(
         ``jaxce.linear_cross_entropy``: chunks on several devices, soft caps, z-loss.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.linear_cross_entropy``.
+        PyTorch, ``torch.nn.functional.linear_cross_entropy``.
     """
     reduction = open_reduction(reduction)
     x, w, b, dtype = open_linear(input, linear_weight, linear_bias, options)
@@ -332,7 +332,7 @@ def kl_div(
         ``jaxce.kl_divergence``: takes logits, one value per example, masks and weights.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.kl_div``.
+        PyTorch, ``torch.nn.functional.kl_div``.
         Kullback and Leibler, "On Information and Sufficiency" (Annals of Mathematical Statistics 22, 1951), eq. 2.4.
     """
     check_bools(log_target=log_target)

@@ -66,7 +66,7 @@ def multi_margin_loss(
         ``jaxce.multiclass_hinge_loss``: masks, any class axis, Crammer and Singer's variant.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.multi_margin_loss``.
+        PyTorch, ``torch.nn.functional.multi_margin_loss``.
         Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999).
     """
     reduction = open_reduction(reduction, size_average, reduce)
@@ -117,7 +117,7 @@ def multilabel_margin_loss(
         ``jaxce.multilabel_margin_loss``: multi-hot labels, masks, any class axis.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.multilabel_margin_loss``.
+        PyTorch, ``torch.nn.functional.multilabel_margin_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     x, y, _, dtype = open_rows(input, target)
@@ -178,7 +178,7 @@ def hinge_embedding_loss(
         ``soft_margin_loss``: the logistic loss of scores.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.hinge_embedding_loss``.
+        PyTorch, ``torch.nn.functional.hinge_embedding_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))

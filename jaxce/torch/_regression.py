@@ -72,7 +72,7 @@ def mse_loss(
         ``jaxce.reduce``: masks and weights for any loss per element.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.mse_loss``.
+        PyTorch, ``torch.nn.functional.mse_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce, old_name=weight is None)
     d, w, dtype = _differences(input, target, weight, REAL if weight is not None else REAL_OR_BOOL)
@@ -120,7 +120,7 @@ def l1_loss(
         ``jaxce.reduce``: masks and weights for any loss per element.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.l1_loss``.
+        PyTorch, ``torch.nn.functional.l1_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce, old_name=weight is None)
     d, w, dtype = _differences(input, target, weight, REAL)
@@ -167,7 +167,7 @@ def smooth_l1_loss(
         ``huber_loss``: the same shape with another scale, and weights.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.smooth_l1_loss``.
+        PyTorch, ``torch.nn.functional.smooth_l1_loss``.
         Girshick, "Fast R-CNN" (ICCV 2015), eq. 3.
     """
     reduction = open_reduction(reduction, size_average, reduce)
@@ -217,7 +217,7 @@ def huber_loss(
         ``smooth_l1_loss``: the same shape with another scale.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.huber_loss``.
+        PyTorch, ``torch.nn.functional.huber_loss``.
         Huber, "Robust Estimation of a Location Parameter" (Annals of Mathematical Statistics 35, 1964).
     """
     reduction = open_reduction(reduction, old_name=weight is None)
@@ -274,7 +274,7 @@ def poisson_nll_loss(
         ``gaussian_nll_loss``: real numbers with a variance.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.poisson_nll_loss``.
+        PyTorch, ``torch.nn.functional.poisson_nll_loss``.
     """
     reduction = open_reduction(reduction, size_average, reduce, old_name=False)
     check_bools(log_input=log_input, full=full)
@@ -333,7 +333,7 @@ def gaussian_nll_loss(
         ``poisson_nll_loss``: counts.
 
     Source:
-        PyTorch 2.13, ``torch.nn.functional.gaussian_nll_loss``.
+        PyTorch, ``torch.nn.functional.gaussian_nll_loss``.
         Nix and Weigend, "Estimating the Mean and Variance of the Target Probability Distribution" (ICNN 1994).
     """
     reduction = open_reduction(reduction, old_name=False)

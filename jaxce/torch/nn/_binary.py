@@ -37,7 +37,7 @@ class BCELoss(PairLoss):
         `BCEWithLogitsLoss`: the same loss of logits.
 
     Source:
-        PyTorch 2.13, ``torch.nn.BCELoss``.
+        PyTorch, ``torch.nn.BCELoss``.
     """
 
     function = staticmethod(functional.binary_cross_entropy)
@@ -78,7 +78,7 @@ class BCEWithLogitsLoss(PairLoss):
         `BCELoss`: the same loss of probabilities.
 
     Source:
-        PyTorch 2.13, ``torch.nn.BCEWithLogitsLoss``.
+        PyTorch, ``torch.nn.BCEWithLogitsLoss``.
     """
 
     function = staticmethod(functional.binary_cross_entropy_with_logits)
@@ -118,7 +118,7 @@ class SoftMarginLoss(PairLoss):
         `BCEWithLogitsLoss`: the same loss of labels 1 and 0.
 
     Source:
-        PyTorch 2.13, ``torch.nn.SoftMarginLoss``.
+        PyTorch, ``torch.nn.SoftMarginLoss``.
     """
 
     function = staticmethod(functional.soft_margin_loss)
@@ -157,7 +157,7 @@ class MultiLabelSoftMarginLoss(PairLoss):
         `BCEWithLogitsLoss`: one value per element.
 
     Source:
-        PyTorch 2.13, ``torch.nn.MultiLabelSoftMarginLoss``.
+        PyTorch, ``torch.nn.MultiLabelSoftMarginLoss``.
     """
 
     function = staticmethod(functional.multilabel_soft_margin_loss)

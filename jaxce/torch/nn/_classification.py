@@ -50,7 +50,7 @@ class CrossEntropyLoss(PairLoss):
         `LinearCrossEntropyLoss`: with the last layer, chunk by chunk.
 
     Source:
-        PyTorch 2.13, ``torch.nn.CrossEntropyLoss``.
+        PyTorch, ``torch.nn.CrossEntropyLoss``.
     """
 
     function = staticmethod(functional.cross_entropy)
@@ -93,7 +93,7 @@ class NLLLoss(PairLoss):
         `CrossEntropyLoss`: the same loss of logits, in one step.
 
     Source:
-        PyTorch 2.13, ``torch.nn.NLLLoss``.
+        PyTorch, ``torch.nn.NLLLoss``.
     """
 
     function = staticmethod(functional.nll_loss)
@@ -144,7 +144,7 @@ class LinearCrossEntropyLoss(Loss):
         `CrossEntropyLoss`: the same loss of given logits.
 
     Source:
-        PyTorch 2.13, ``torch.nn.LinearCrossEntropyLoss``.
+        PyTorch, ``torch.nn.LinearCrossEntropyLoss``.
     """
 
     function = staticmethod(functional.linear_cross_entropy)
@@ -205,7 +205,7 @@ class KLDivLoss(PairLoss):
         `functional.log_softmax`: the log-probabilities of logits.
 
     Source:
-        PyTorch 2.13, ``torch.nn.KLDivLoss``.
+        PyTorch, ``torch.nn.KLDivLoss``.
         Kullback and Leibler, "On Information and Sufficiency" (Annals of Mathematical Statistics 22, 1951), eq. 2.4.
     """
 

@@ -41,7 +41,7 @@ class MultiMarginLoss(PairLoss):
         `MultiLabelMarginLoss`: several labels per example.
 
     Source:
-        PyTorch 2.13, ``torch.nn.MultiMarginLoss``.
+        PyTorch, ``torch.nn.MultiMarginLoss``.
         Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition" (ESANN 1999).
     """
 
@@ -86,7 +86,7 @@ class MultiLabelMarginLoss(PairLoss):
         `MultiMarginLoss`: one label per example.
 
     Source:
-        PyTorch 2.13, ``torch.nn.MultiLabelMarginLoss``.
+        PyTorch, ``torch.nn.MultiLabelMarginLoss``.
     """
 
     function = staticmethod(functional.multilabel_margin_loss)
@@ -125,7 +125,7 @@ class HingeEmbeddingLoss(PairLoss):
         `SoftMarginLoss`: the logistic loss of scores.
 
     Source:
-        PyTorch 2.13, ``torch.nn.HingeEmbeddingLoss``.
+        PyTorch, ``torch.nn.HingeEmbeddingLoss``.
     """
 
     function = staticmethod(functional.hinge_embedding_loss)

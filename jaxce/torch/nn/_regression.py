@@ -39,7 +39,7 @@ class MSELoss(PairLoss):
         `HuberLoss`, `SmoothL1Loss`: less influence of outliers.
 
     Source:
-        PyTorch 2.13, ``torch.nn.MSELoss``.
+        PyTorch, ``torch.nn.MSELoss``.
     """
 
     function = staticmethod(functional.mse_loss)
@@ -75,7 +75,7 @@ class L1Loss(PairLoss):
         `SmoothL1Loss`, `HuberLoss`: a continuous gradient at 0.
 
     Source:
-        PyTorch 2.13, ``torch.nn.L1Loss``.
+        PyTorch, ``torch.nn.L1Loss``.
     """
 
     function = staticmethod(functional.l1_loss)
@@ -112,7 +112,7 @@ class SmoothL1Loss(PairLoss):
         `HuberLoss`: the same shape with another scale.
 
     Source:
-        PyTorch 2.13, ``torch.nn.SmoothL1Loss``.
+        PyTorch, ``torch.nn.SmoothL1Loss``.
         Girshick, "Fast R-CNN" (ICCV 2015), eq. 3.
     """
 
@@ -149,7 +149,7 @@ class HuberLoss(PairLoss):
         `SmoothL1Loss`: the same shape with another scale.
 
     Source:
-        PyTorch 2.13, ``torch.nn.HuberLoss``.
+        PyTorch, ``torch.nn.HuberLoss``.
         Huber, "Robust Estimation of a Location Parameter" (Annals of Mathematical Statistics 35, 1964).
     """
 
@@ -192,7 +192,7 @@ class PoissonNLLLoss(PairLoss):
         `GaussianNLLLoss`: real numbers with a variance.
 
     Source:
-        PyTorch 2.13, ``torch.nn.PoissonNLLLoss``.
+        PyTorch, ``torch.nn.PoissonNLLLoss``.
     """
 
     function = staticmethod(functional.poisson_nll_loss)
@@ -231,7 +231,7 @@ class GaussianNLLLoss(Loss):
         `MSELoss`: a constant variance.
 
     Source:
-        PyTorch 2.13, ``torch.nn.GaussianNLLLoss``.
+        PyTorch, ``torch.nn.GaussianNLLLoss``.
         Nix and Weigend, "Estimating the Mean and Variance of the Target Probability Distribution" (ICNN 1994).
     """
 
