@@ -1,7 +1,7 @@
-"""The door: every argument is converted, checked and named here, and nothing behind it raises.
+"""Argument checks and conversion: the functions ``open_*`` return records, and no formula raises.
 
-Mistakes that shapes and dtypes show raise while tracing. Mistakes only values show raise when the values are at hand;
-under a trace they become NaN further on, which `checkify` can be asked to find.
+Invalid shapes and dtypes raise while tracing. Invalid values raise when they are concrete. Traced, they become NaN, and
+`checkify` reports them.
 """
 
 import jax
@@ -46,25 +46,22 @@ def open_softmax(
     only_ids: bool = False,
     **hyperparameters: Bounded,
 ) -> SoftmaxInputs:
-    """Opens a loss over exclusive classes: ids or probabilities along ``axis``, or ``only_ids``."""
+    """Logits of exclusive classes with their labels: ids, or unless ``only_ids`` probabilities along ``axis``."""
     check_reduction(reduction)
     x = floating(name, logits)
     axis = class_axis(name, x.shape, axis)
-    examples = example_shape(x, axis)
+    examples, dtype = example_shape(x, axis), compute_dtype(x)
     y = _label_array(name, labels, x.shape, axis, only_ids)
-    dtype = compute_dtype(x)
-    keep = check_mask(where, examples)
+    checked_labels: Ids | Probs
     if jnp.issubdtype(y.dtype, jnp.floating):
+        checked_labels, mask = Probs(as_jax_array(y)), open_mask(where, examples)
         refuse_ignore_index(ignore_index)
-        read: Ids | Probs = Probs(as_jax_array(y))
     else:
-        keep = without_ignored(y, ignore_index, keep)
-        read = check_ids(y, x.shape[axis] * shards(class_axis_name), keep)
-    mask = None if keep is None else as_jax_array(keep)
+        checked_labels, mask = ids_and_mask(y, x.shape[axis] * shards(class_axis_name), where, ignore_index)
     return SoftmaxInputs(
         logits=x,
         axis=axis,
-        labels=read,
+        labels=checked_labels,
         mask=mask,
         class_weights=per_class("class_weights", class_weights, x.shape[axis], dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
@@ -81,13 +78,12 @@ def open_logits(
     where: ArrayLike | None,
     reduction: Reduction,
 ) -> Inputs:
-    """Opens logits of exclusive classes without labels."""
+    """Logits of exclusive classes without labels."""
     check_reduction(reduction)
     x = floating("logits", logits)
     axis = class_axis("logits", x.shape, axis)
     examples = example_shape(x, axis)
-    keep = check_mask(where, examples)
-    mask = None if keep is None else as_jax_array(keep)
+    mask = open_mask(where, examples)
     weights = per_example("sample_weights", sample_weights, examples, mask, compute_dtype(x))
     return Inputs(logits=x, axis=axis, mask=mask, sample_weights=weights)
 
@@ -109,7 +105,7 @@ def open_sigmoid(
     bounded: bool = False,
     **hyperparameters: Bounded,
 ) -> SigmoidInputs:
-    """Opens a loss over binary labels, one for each logit; each is an example, or with ``rows`` each row of classes is.
+    """Logits with one binary label each. Each is an example; with ``rows`` each row of classes is one example.
 
     Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1. With
     ``bounded``, floating labels must lie between ``negative_label`` and 1.
@@ -119,18 +115,15 @@ def open_sigmoid(
     if x.ndim or rows:
         axis = class_axis(name, x.shape, axis) if rows else one_axis("axis", name, x.shape, axis)
     y = binary_label_array(name, labels, x.shape)
-    dtype = compute_dtype(x)
+    dtype, classes = compute_dtype(x), x.shape[axis : axis + 1]
     examples = example_shape(x, axis) if rows else x.shape
-    keep = check_mask(where, examples)
-    mask = None if keep is None else as_jax_array(keep)
-    shown = broadcast_mask(mask, x, axis) if rows else mask
-
-    classes = x.shape[axis : axis + 1]
+    mask = open_mask(where, examples)
+    logit_mask = broadcast_mask(mask, x, axis) if rows else mask
     return SigmoidInputs(
-        logits=fill_masked(x, shown, filler),
+        logits=fill_masked(x, logit_mask, filler),
         axis=axis,
         mask=mask,
-        labels=check_binary_labels(fill_masked(as_jax_array(y), shown, 1.0), dtype, negative_label, bounded),
+        labels=check_binary_labels(fill_masked(as_jax_array(y), logit_mask, 1.0), dtype, negative_label, bounded),
         class_weights=per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
@@ -141,11 +134,10 @@ def open_sigmoid(
 def open_values(
     values: ArrayLike, weights: ArrayLike | None, where: ArrayLike | None, reduction: Reduction
 ) -> tuple[Array, Array | None, Array | None]:
-    """Opens per-example values of any kind, with their weights and mask."""
+    """Per-example values in the computing dtype, with their weights and mask."""
     check_reduction(reduction)
     x = floating("values", values)
-    keep = check_mask(where, x.shape)
-    mask = None if keep is None else as_jax_array(keep)
+    mask = open_mask(where, x.shape)
     x = fill_masked(x, mask).astype(compute_dtype(x))
     return x, per_example("weights", weights, x.shape, mask, x.dtype), mask
 
@@ -153,19 +145,32 @@ def open_values(
 def open_ids(
     labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
-    """Opens class ids on their own, with their mask."""
+    """Class ids without logits, with their mask."""
     check_integer("num_classes", classes)
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
     y = array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    keep = without_ignored(y, ignore_index, check_mask(where, y.shape))
-    return check_ids(y, classes, keep), None if keep is None else as_jax_array(keep)
+    return ids_and_mask(y, classes, where, ignore_index)
+
+
+def ids_and_mask(
+    labels: AnyArray, classes: Size, where: ArrayLike | None, ignore_index: int | None
+) -> tuple[Ids, Bool[Array, "..."] | None]:
+    """Checked class ids, and their mask, False also where the id is ``ignore_index``."""
+    mask = without_ignored(labels, ignore_index, check_mask(where, labels.shape))
+    return check_ids(labels, classes, mask), None if mask is None else as_jax_array(mask)
+
+
+def open_mask(where: ArrayLike | None, examples: Shape) -> Bool[Array, "..."] | None:
+    """The mask of the examples as a JAX array."""
+    mask = check_mask(where, examples)
+    return None if mask is None else as_jax_array(mask)
 
 
 def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperparameters:
-    """Numbers in their ranges, each a number of Python or NumPy or an array of shape ()."""
+    """Hyperparameters in their ranges; each is a number of Python or NumPy, or an array of shape ()."""
     on: dict[str, AnyArray | None] = {}
     off = set()
     for name, (value, low, high, *or_none) in hyperparameters.items():
@@ -195,13 +200,13 @@ def check_reduction(reduction: Reduction) -> None:
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """The value must be one of a few names."""
+    """The value must be one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
 
 
 def check_integer(name: str, value: object) -> None:
-    """One integer, of Python or NumPy."""
+    """The value must be one integer, of Python or NumPy."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: got {_kind(value)}; expected one integer.")
 
@@ -211,7 +216,7 @@ def _kind(value: object) -> str:
 
 
 def array(name: str, value: ArrayLike | None) -> AnyArray:
-    """The argument as an array, in the dtype it came in."""
+    """The argument as an array, in its own dtype."""
     if isinstance(value, Array | np.ndarray):
         return value
     if isinstance(value, bool | int | float | complex | np.generic):
@@ -248,13 +253,12 @@ def shards(class_axis_name: AxisName | None) -> int:
         return 1 if class_axis_name is None else int(jax.lax.axis_size(class_axis_name))
     except (NameError, TypeError):
         raise ValueError(
-            f"class_axis_name: got {class_axis_name!r}, which is no mesh axis here; expected one, or a tuple of some,"
-            " that the surrounding shard_map maps over."
+            f"class_axis_name: got {class_axis_name!r}; expected a mesh axis of the surrounding shard_map."
         ) from None
 
 
 def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids: bool = False) -> AnyArray:
-    """Labels of exclusive classes, with the shape their dtype asks for."""
+    """Labels of exclusive classes: floating ones have the shape of the logits, integer ones lack the class axis."""
     y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
     where_from = f"{name} of shape {shape} with the class axis {axis}"
@@ -283,12 +287,12 @@ def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids
 
 
 def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
-    """The usual fix for class ids of the wrong shape, led by a space; empty when there is none."""
+    """The usual fix for class ids of the wrong shape, after a space; empty without one."""
     if labels == shape:
         return f" If these are one-hot rows, use labels.astype(jnp.float32), or jnp.argmax(labels, {axis}) for ids."
     if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
         index = ", ".join([":"] * axis + ["0"]) if axis < len(shape) - 1 else "..., 0"
-        return f" The class axis is kept: labels[{index}] or jnp.squeeze(labels, {axis}) drops it."
+        return f" Drop the class axis with labels[{index}] or jnp.squeeze(labels, {axis})."
     for other in range(len(shape)):
         if labels == shape[:other] + shape[other + 1 :]:
             return f" They would fit axis={other}."
@@ -296,14 +300,14 @@ def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
 
 
 def binary_label_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
-    """Labels of yes-or-no questions: exactly one for each logit."""
+    """Binary labels: exactly one for each logit."""
     y = array("labels", labels)
     if not (y.dtype == jnp.bool_ or jnp.issubdtype(y.dtype, jnp.integer) or jnp.issubdtype(y.dtype, jnp.floating)):
         raise TypeError(f"labels: got dtype {y.dtype}; expected bool, integer or floating.")
     if y.shape != shape:
         hint = ""
         if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == len(shape) - 1:
-            hint = " Class ids become yes-or-no labels with jax.nn.one_hot(labels, classes)."
+            hint = " Class ids become binary labels with jax.nn.one_hot(labels, classes)."
         if y.size == np.prod(shape):
             hint = f" The sizes agree: labels.reshape({name}.shape) if the order does too."
         raise ValueError(f"labels: got shape {y.shape} for {name} of shape {shape}; expected the same shape.{hint}")
@@ -319,7 +323,7 @@ def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities as 
 
 
 def check_mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
-    """The mask, still in NumPy if it came so: what is at hand can be looked at under a trace too."""
+    """The mask of the examples. A NumPy array remains one, because its values are concrete under a trace too."""
     if where is None:
         return None
     mask = array("where", where)
@@ -337,12 +341,12 @@ def per_example(
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    shown: Array = fill_masked(weights, mask).astype(dtype)
-    return shown
+    masked: Array = fill_masked(weights, mask).astype(dtype)
+    return masked
 
 
 def per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
-    """``[classes]`` weights; where ``classes`` is a shape, a scalar serves too."""
+    """Weights ``[classes]``; if ``classes`` is a shape, a scalar is allowed too."""
     if value is None:
         return None
     weights = _weights(name, value)
@@ -361,7 +365,7 @@ def _weights(name: str, value: ArrayLike, hint: str = "") -> Array:
 
 
 def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:
-    """Same rank as the examples, each axis of the same size or 1: nothing else broadcasts."""
+    """The shape must have the rank of the examples, and each axis their size or 1."""
     if len(shape) == len(examples) and all(d in (1, n) for d, n in zip(shape, examples, strict=True)):
         return
     hint = " Size-1 axes broadcast, missing ones do not." if len(shape) != len(examples) else ""

@@ -55,7 +55,7 @@ class LoopConfig(NamedTuple):
 
 
 def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: bool) -> Losses:
-    """The losses and weights of the tokens, or their sums, and with ``has_aux`` a description of the logits."""
+    """Losses and weights of the tokens, or their sums with ``only_sums``, and a `LinearAux` with ``has_aux``."""
     config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
     if x.sharding is not None:
         return _sharded_losses(config, x.sharding, x.tokens, x.layer)
@@ -64,7 +64,7 @@ def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: b
 
 
 def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens, layer: Layer) -> Losses:
-    """The same, with every device computing its own tokens and classes."""
+    """`linear_losses` in a `shard_map`, in which each device computes its own tokens and classes."""
     outer = () if config.class_axis_name is None else config.class_axis_name
     names = (*((outer,) if isinstance(outer, str) else outer), *sharding.classes)
     config = config._replace(class_axis_name=names or None)
@@ -95,7 +95,7 @@ def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens
 
 
 def _resharded(sharding: LinearSharding, a: Array, spec: PartitionSpec) -> Array:
-    """An array whose type has the explicit axes of a spec, as a `shard_map` requires."""
+    """An array with the explicit mesh axes of the spec in its type, as a `shard_map` requires."""
     parts = (part if isinstance(part, tuple) else (part,) for part in spec)
     explicit = PartitionSpec(*(tuple(name for name in part if name in sharding.explicit) for part in parts))
     resharded: Array = jax.sharding.reshard(a, NamedSharding(sharding.mesh, explicit))
@@ -121,7 +121,7 @@ def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
 
 
 def _weights(config: LoopConfig, tokens: Tokens, layer: Layer) -> PerExample:
-    """The weight of each token in a mean, which does not depend on its logits."""
+    """The weight of each token in a mean. It does not depend on the logits."""
     w, ids, name = layer.class_weights, tokens.labels.ids, config.class_axis_name
     zeros = jnp.zeros(ids.shape, compute_dtype(_operand(tokens, layer)))
     weight = jnp.ones_like(zeros) if w is None else take_per_class(w, local_ids(ids, w.size, name), name)
@@ -141,7 +141,7 @@ def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, Lin
 
 
 def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The sum over all perturbed arrays of ``<gradient, tangent>``, with masked tangents left out."""
+    """The sum over all perturbed arrays of ``<gradient, tangent>``, with tangents of 0 where masked."""
     mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
     perturbed = tuple(not _is_zero(t) for t in leaves)
     total, aux, gradients = _total_and_gradients(config, perturbed, *primals)
@@ -168,7 +168,7 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 def _total_and_gradients(
     config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
 ) -> tuple[Array, LinearAux | None, tuple[Tokens, Layer]]:
-    """The sum of the losses, and its gradients along the perturbed arrays: each device has its own share of them."""
+    """The sum of the losses and its gradients along the perturbed arrays; of the gradients each device has a share."""
     dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
     shards = 1 if config.class_axis_name is None else lax.axis_size(config.class_axis_name)
     wanted = jax.tree.unflatten(jax.tree.structure((chunks, layer)), perturbed)
@@ -204,7 +204,7 @@ def _total_and_gradients(
 
 
 def _only(wanted: Any, tree: Any) -> Any:
-    """The tree with None for the leaves that are not wanted."""
+    """The tree with None for unwanted leaves."""
     return jax.tree.map(lambda w, a: a if w else None, wanted, tree)
 
 
@@ -248,18 +248,18 @@ def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) 
 
 
 def _logits(raw: Array, layer: Layer) -> Array:
-    """``cap tanh(scale (h W + b) / cap)``; a class whose bias is ``-inf`` keeps it under any scale and cap."""
+    """``cap tanh(scale (h W + b) / cap)``; a bias of ``-inf`` gives the logit ``-inf`` under any scale and cap."""
     scale, cap = layer.logit_scale, layer.logit_softcap
     bias = jnp.zeros((), raw.dtype) if layer.bias is None else broadcast_per_class(layer.bias, raw.ndim, 1)
     if scale is None and cap is None:
         return raw + bias
-    closed = jnp.isneginf(bias)
-    x = raw + jnp.where(closed, 0, bias)
+    is_excluded = jnp.isneginf(bias)
+    x = raw + jnp.where(is_excluded, 0, bias)
     if scale is not None:
         x = scale * x
     if cap is not None:
         x = cap * jnp.tanh(x / cap)
-    return jnp.where(closed, -jnp.inf, x)
+    return jnp.where(is_excluded, -jnp.inf, x)
 
 
 def _raw(config: LoopConfig, tokens: Tokens, layer: Layer) -> Array:
@@ -274,7 +274,7 @@ def _project(kernel_layout: str, hidden: Array, kernel: Array) -> Array:
 
 
 def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
-    """Tangents, and so cotangents, in the dtype of the operands: two products of mixed dtypes would be slow."""
+    """Tangents, and so cotangents, have the dtype of the operands: products of mixed dtypes are slow."""
     (hidden, kernel), (t_hidden, t_kernel), d = primals, tangents, kernel_layout.index("d")
     raw, d_raw = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
     if not _is_zero(t_hidden):
@@ -288,17 +288,17 @@ _project.defjvp(_project_jvp, symbolic_zeros=True)
 
 
 def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> Array:
-    """The product over axis ``i`` of one and ``j`` of the other, in the computing dtype if no other is said."""
+    """The product over axis ``i`` of ``a`` and ``j`` of ``b``, by default in the computing dtype."""
     return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
 
 
 def _operand(tokens: Tokens, layer: Layer) -> np.dtype[Any]:
-    """The dtype in which hidden states and kernel are multiplied: the wider of theirs."""
+    """The dtype in which hidden states and kernel are multiplied: the wider of the two."""
     return wider(tokens.hidden, layer.kernel)
 
 
 def _hidden(tokens: Tokens, dtype: DTypeLike) -> Array:
-    """Hidden states, 0 where masked, so that neither a logit nor the gradient of the kernel reads them."""
+    """Hidden states, 0 where masked, so that no logit and no kernel gradient is NaN from them."""
     hidden: Array = fill_masked(tokens.hidden, _column(tokens)).astype(dtype)
     return hidden
 
@@ -312,7 +312,7 @@ def _is_zero(tangent: Any) -> bool:
 
 
 def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
-    """Rows ``[tokens, ...]`` as ``[chunks, chunk, ...]``, of sizes as even as possible; padding is masked."""
+    """Tokens ``[tokens, ...]`` as ``[chunks, chunk, ...]``, with chunks of even size; padding is masked."""
     count, classes = tokens.hidden.shape[0], layer.kernel.shape[config.kernel_layout.index("v")]
     size = config.chunk_size or default_chunk_size(count, classes)
     chunks = -(-count // size)

@@ -1,8 +1,8 @@
-"""The door of linear layers: their shapes, and where on a mesh they lie, so that the loss is computed there.
+"""Argument checks of losses over linear layers: shapes, and shardings over a mesh.
 
-The loop over chunks must not be cut by the partitioner, which would give every device all the tokens, or sum a gradient
-of the kernel over the devices in each turn. So it runs inside a `shard_map`, for which the shardings must be known.
-Explicit meshes have them in the types, and arrays at hand show them; a trace on an automatic mesh hides them.
+XLA's partitioner would give every device all tokens, or sum the kernel gradient over the devices in each chunk. So the
+loop over chunks runs inside a `shard_map`, which needs the shardings. Explicit meshes have them in the types, and
+concrete arrays have them; traced arrays on an automatic mesh have none.
 """
 
 import math
@@ -21,9 +21,9 @@ from jaxce._inputs import (
     array,
     check_choice,
     check_integer,
-    check_mask,
     check_reduction,
     floating,
+    ids_and_mask,
     open_hyperparameters,
     per_class,
     per_example,
@@ -43,7 +43,6 @@ from jaxce._types import (
     Size,
     Tokens,
 )
-from jaxce._value_checks import as_jax_array, check_ids, without_ignored
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -67,7 +66,7 @@ def open_linear(
     reduction: Reduction,
     **hyperparameters: Bounded,
 ) -> LinearInputs:
-    """Opens a loss over the classes of a linear layer."""
+    """Hidden states with their labels, the layer, and their sharding."""
     check_reduction(reduction)
     check_choice("kernel_layout", kernel_layout, ("dv", "vd"))
     _check_chunk_size(chunk_size)
@@ -76,11 +75,10 @@ def open_linear(
     dtype = compute_dtype(wider(h, w))
     examples = h.shape[:-1]
     y = _label_ids(labels, examples, h.shape)
-    keep = without_ignored(y, ignore_index, check_mask(where, examples))
-    mask = None if keep is None else as_jax_array(keep)
+    ids, mask = ids_and_mask(y, classes * shards(class_axis_name), where, ignore_index)
     tokens = Tokens(
         hidden=h,
-        labels=check_ids(y, classes * shards(class_axis_name), keep),
+        labels=ids,
         mask=mask,
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
     )
@@ -120,7 +118,7 @@ def _check_chunk_size(chunk_size: int | None) -> None:
 
 
 def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
-    """The number of classes of a kernel that fits the hidden states."""
+    """The number of classes of a kernel; its features must be those of the hidden states."""
     if not hidden:
         raise ValueError("hidden: got one number; expected shape (..., features).")
     d, v = kernel_layout.index("d"), kernel_layout.index("v")
@@ -129,7 +127,7 @@ def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
         return kernel[v]
     fix = ""
     if len(kernel) == 2 and kernel[v] == hidden[-1]:
-        fix = f' The other way round it fits: kernel_layout="{kernel_layout[::-1]}".'
+        fix = f' It fits kernel_layout="{kernel_layout[::-1]}".'
     raise ValueError(
         f"kernel: got shape {kernel} for hidden of shape {hidden} with kernel_layout={kernel_layout!r}; expected"
         f" {expected}.{fix}"
@@ -158,24 +156,24 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
 def linear_sharding(
     hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
 ) -> LinearSharding | None:
-    """The sharding over the mesh that surrounds the call or holds the arrays; None where nothing is to be divided."""
+    """The sharding over the mesh around the call, or else over that of the arrays; None without an axis to split."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
         _check_specs(in_specs, () if mesh is None else mesh.axis_names, (hidden.ndim, kernel.ndim))
     if not free:
         return None
-    of_hidden, of_kernel = in_specs or _shown(hidden, kernel, kernel_layout, free)
+    of_hidden, of_kernel = in_specs or _specs(hidden, kernel, kernel_layout, free)
     *tokens, _ = _axes(of_hidden, hidden.ndim, free)
     side = kernel_layout.index("v")
-    # A kernel that is split over the axes of the tokens is gathered once, as a kernel split over its features is.
-    taken = {name for names in tokens for name in names}
-    classes = tuple(name for name in _axes(of_kernel, kernel.ndim, free)[side] if name not in taken)
+    # Mesh axes of the tokens cannot split the classes as well: there the kernel is replicated once.
+    of_tokens = {name for names in tokens for name in names}
+    classes = tuple(name for name in _axes(of_kernel, kernel.ndim, free)[side] if name not in of_tokens)
     for dim, names in enumerate(tokens):
         _check_divides("hidden", hidden.shape, dim, names, mesh, "Pad the tokens, masked by where=.")
     _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
     explicit = frozenset(name for name, kind in free.items() if kind == AxisType.Explicit)
     if explicit or AxisType.Manual in mesh.axis_types:
-        # An axis that splits nothing is left alone: `vmap` may map over it, and a nested `shard_map` has no gradient.
+        # Axes that split nothing are left out: `vmap` may map over them, and a nested `shard_map` has no gradient.
         specs = of_hidden, of_kernel, *(jax.typeof(a).sharding.spec for a in others)
         used = {name for spec in specs for names in _axes(spec, len(spec), free) for name in names}
         free = {name: kind for name, kind in free.items() if name in used}
@@ -183,21 +181,21 @@ def linear_sharding(
 
 
 def free_axes(hidden: Array, kernel: Array) -> dict[str, AxisType]:
-    """The axes of the mesh, and their kinds, along which someone else than a `shard_map` divides."""
+    """The mesh axes of more than one device, with their kinds, without those of a surrounding `shard_map`."""
     mesh = _mesh(hidden, kernel)
     kinds = {} if mesh is None else dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     return {name: kind for name, kind in kinds.items() if kind != AxisType.Manual and mesh.shape[name] > 1}
 
 
 def _mesh(hidden: Array, kernel: Array) -> Any:
-    """The mesh around the call, or else that of the arrays."""
+    """The mesh around the call, or else the mesh of the arrays."""
     shardings = [jax.typeof(x).sharding if isinstance(x, jax.core.Tracer) else x.sharding for x in (hidden, kernel)]
     meshes = [jax.sharding.get_abstract_mesh(), *(getattr(sharding, "mesh", None) for sharding in shardings)]
     return next((mesh for mesh in meshes if mesh is not None and mesh.axis_names), None)
 
 
-def _shown(hidden: Array, kernel: Array, kernel_layout: str, free: dict[str, AxisType]) -> Specs:
-    """The specs, where the types or the arrays show them."""
+def _specs(hidden: Array, kernel: Array, kernel_layout: str, free: dict[str, AxisType]) -> Specs:
+    """The specs of hidden states and kernel, from their types or from concrete arrays."""
     if all(kind == AxisType.Explicit for kind in free.values()):
         return jax.typeof(hidden).sharding.spec, jax.typeof(kernel).sharding.spec
     if isinstance(hidden, jax.core.Tracer) or isinstance(kernel, jax.core.Tracer):
@@ -205,8 +203,8 @@ def _shown(hidden: Array, kernel: Array, kernel_layout: str, free: dict[str, Axi
         split = f"P(None, {names[-1]!r})" if kernel_layout == "dv" else f"P({names[-1]!r})"
         example = f"in_specs=(P({names[0]!r}), {split if len(names) > 1 else 'P()'})"
         raise ValueError(
-            f"in_specs: got None for arrays on an automatic mesh with axes {names}, where a trace does not show how"
-            f" they are split; expected the PartitionSpecs of hidden and kernel, such as {example}."
+            f"in_specs: got None for traced arrays on an automatic mesh with axes {names}; expected the PartitionSpecs"
+            f" of hidden and kernel, such as {example}."
         )
     none = PartitionSpec()
     return getattr(hidden.sharding, "spec", none), getattr(kernel.sharding, "spec", none)
@@ -239,6 +237,6 @@ def _check_divides(argument: str, shape: Shape, dim: int, names: tuple[str, ...]
     parts = math.prod(mesh.shape[name] for name in names)
     if shape[dim] % parts:
         raise ValueError(
-            f"{argument}: got shape {shape}, whose axis {dim} is to be split over {parts} devices by the mesh axes"
-            f" {list(names)}; expected a multiple of {parts}. {fix}"
+            f"{argument}: got shape {shape} with axis {dim} split over {parts} devices by the mesh axes {list(names)};"
+            f" expected a multiple of {parts}. {fix}"
         )

@@ -1,4 +1,4 @@
-"""The door of regions: pixels of exclusive classes, or of a yes-or-no question for each class or alone."""
+"""Argument checks of losses over regions: pixels of exclusive classes, or with binary labels."""
 
 import dataclasses
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import broadcast_mask
+from jaxce._class_axis import mask_rows
 from jaxce._inputs import (
     array,
     binary_label_array,
@@ -16,9 +16,8 @@ from jaxce._inputs import (
     open_softmax,
     refuse_ignore_index,
 )
-from jaxce._numerics import fill_masked
 from jaxce._types import Bounded, Probs, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
-from jaxce._value_checks import raise_or_nan
+from jaxce._value_checks import check_in_unit_interval
 
 
 def open_regions(
@@ -36,7 +35,7 @@ def open_regions(
     reduction: Reduction,
     **hyperparameters: Bounded,
 ) -> RegionInputs:
-    """Opens a loss over regions; labels are ids or probabilities where classes exclude each other, else answers."""
+    """Pixels and their regions; labels are ids or probabilities of exclusive classes, or else binary labels."""
     check_choice("activation", activation, ("softmax", "sigmoid", "none"))
     check_choice("absent", absent, ("count", "skip"))
     if axis is None and activation == "softmax":
@@ -56,7 +55,7 @@ def open_regions(
     }
     pixels: SoftmaxInputs | SigmoidInputs
     if axis is None or activation == "sigmoid":
-        refuse_ignore_index(ignore_index, "yes-or-no labels")
+        refuse_ignore_index(ignore_index, "binary labels")
         x, y = array(name, logits), array("labels", labels)
         if axis is None:
             binary_label_array(name, y, x.shape)
@@ -64,13 +63,13 @@ def open_regions(
         pixels = open_sigmoid(x, y, axis=axis, rows=True, bounded=True, **shared)
     else:
         pixels = open_softmax(logits, labels, axis=axis, ignore_index=ignore_index, **shared)
-    x, axis = pixels.logits, pixels.axis
+    mask, axis = pixels.mask, pixels.axis
     if activation == "none":
-        p = fill_masked(x, broadcast_mask(pixels.mask, x, axis))
-        pixels = dataclasses.replace(pixels, logits=raise_or_nan("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]"))
+        p = check_in_unit_interval("probs", mask_rows(pixels.logits, mask, axis))
+        pixels = dataclasses.replace(pixels, logits=p)
     if batch_axis == axis:
         raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
     if isinstance(pixels.labels, Probs):
-        y = fill_masked(pixels.labels.probs, broadcast_mask(pixels.mask, x, axis))
-        pixels = dataclasses.replace(pixels, labels=Probs(raise_or_nan("labels", y, ~((y < 0) | (y > 1)), "in [0, 1]")))
+        p = check_in_unit_interval("labels", mask_rows(pixels.labels.probs, mask, axis))
+        pixels = dataclasses.replace(pixels, labels=Probs(p))
     return RegionInputs(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)

@@ -1,4 +1,4 @@
-"""Pixels with their labels, gathered into the regions of each class."""
+"""Sums over the pixels of each region, and means over the classes."""
 
 import math
 from collections.abc import Callable
@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxce._class_axis import broadcast_mask, expand_class_axis
-from jaxce._numerics import compute_dtype, fill_masked, safe_divide
+from jaxce._class_axis import expand_class_axis, mask_rows
+from jaxce._numerics import compute_dtype, safe_divide
 from jaxce._sharding import replicate_axes
 from jaxce._targets import target_probs
 from jaxce._types import RegionInputs, SoftmaxInputs
@@ -16,17 +16,16 @@ from jaxce._types import RegionInputs, SoftmaxInputs
 
 def region_logits(x: RegionInputs) -> tuple[Array, Array, Array]:
     """Logits, labels and weights of the pixels, each in the shape of the logits; the weights have one class."""
-    pixels, dtype = x.pixels, compute_dtype(x.pixels.logits)
-    shown = broadcast_mask(pixels.mask, pixels.logits, pixels.axis)
-    z = fill_masked(pixels.logits, shown).astype(dtype)
+    pixels, axis = x.pixels, x.pixels.axis
+    z = mask_rows(pixels.logits, pixels.mask, axis).astype(compute_dtype(pixels.logits))
     y = target_probs(pixels) if isinstance(pixels, SoftmaxInputs) else pixels.labels
-    n = jnp.ones((), dtype) if pixels.sample_weights is None else expand_class_axis(pixels.sample_weights, pixels.axis)
-    n = jnp.broadcast_to(n, [1 if d == pixels.axis else size for d, size in enumerate(z.shape)])
-    return z, y, fill_masked(n, shown)
+    n = jnp.ones((), z.dtype) if pixels.sample_weights is None else expand_class_axis(pixels.sample_weights, axis)
+    n = jnp.broadcast_to(n, [1 if d == axis else size for d, size in enumerate(z.shape)])
+    return z, y, mask_rows(n, pixels.mask, axis)
 
 
 def region_probs(x: RegionInputs) -> tuple[Array, Array, Array]:
-    """The same with probabilities for logits."""
+    """Probabilities, labels and weights of the pixels, each in the shape of the logits; the weights have one class."""
     z, y, n = region_logits(x)
     if x.activation == "softmax":
         return jax.nn.softmax(z, x.pixels.axis), y, n
@@ -43,7 +42,7 @@ def over_pixels(x: RegionInputs, reduce: Callable[..., Array], a: Array) -> Arra
 
 
 def in_rows(x: RegionInputs, a: Array) -> Array:
-    """``[regions, pixels, classes]``, the pixels of a region on one device."""
+    """``a`` as ``[regions, pixels, classes]``, with all pixels of a region on one device."""
     batch, axis = x.batch_axis, x.pixels.axis
     a = jnp.moveaxis(a, axis, -1)
     a = a[None] if batch is None else jnp.moveaxis(a, batch - (batch > axis), 0)
@@ -52,7 +51,7 @@ def in_rows(x: RegionInputs, a: Array) -> Array:
 
 
 def over_classes(x: RegionInputs, losses: Array, y: Array, n: Array) -> tuple[Array, Array]:
-    """The mean over the classes that count in each region, and whether there is any."""
+    """The mean over the classes of each region, and its weight: 1, or 0 without a class that counts."""
     counted = over_pixels(x, jnp.any, (n != 0) & (y != 0) if x.absent == "skip" else n != 0)
     w = jnp.ones((), losses.dtype) if x.pixels.class_weights is None else x.pixels.class_weights
     w = jnp.where(counted, w[None] if w.ndim else w, jnp.zeros((), losses.dtype))

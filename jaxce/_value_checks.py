@@ -1,8 +1,7 @@
-"""What only the values of labels and probabilities can show: which ids, answers and probabilities can be read.
+"""Checks of the values of labels and probabilities.
 
-A mistake raises when the values are at hand. Under a trace it becomes NaN, and what `checkify` is asked to look for
-finds it: an id is out of bounds where it is used, another mistake is a NaN where it is made. A check of its own would
-be an effect of the whole traced program, which JAX then calls by its slow path, each time.
+An invalid value raises when it is concrete. Traced, it becomes NaN: `checkify.index_checks` reports ids, `nan_checks`
+the rest. We add no `checkify.check`: its effect would move every call to JAX's slow dispatch.
 """
 
 import operator
@@ -26,18 +25,17 @@ def check_ids(
     name: str = "labels",
     hint: Callable[[int, Size], str] | None = None,
 ) -> Ids:
-    """Ids, 0 where masked, and which of them lie in ``[0, classes)``; None when that is certain of all.
+    """Class ids as int32, 0 where masked, and whether each lies in ``[0, classes)``.
 
-    The comparison happens in the dtype the labels came in, and the ids are clipped to 32 bits, so none can wrap into
-    the range.
+    Ids are compared in the dtype of the labels and clipped to 32 bits, so no id wraps into the range.
     """
-    seen: AnyArray = labels
-    if is_concrete(labels) and (mask is None or is_concrete(mask)):  # NumPy answers sooner than a device is asked
-        seen, mask = np.asarray(labels), None if mask is None else np.asarray(mask)
-    valid = seen >= 0
-    if not isinstance(classes, int) or classes <= jnp.iinfo(seen.dtype).max:
-        valid = valid & (seen < classes)
-    ids: AnyArray = labels if labels.dtype == np.int32 else _clipped(seen)
+    values: AnyArray = labels
+    if is_concrete(labels) and (mask is None or is_concrete(mask)):  # NumPy compares sooner than a device is dispatched
+        values, mask = np.asarray(labels), None if mask is None else np.asarray(mask)
+    valid = values >= 0
+    if not isinstance(classes, int) or classes <= jnp.iinfo(values.dtype).max:
+        valid = valid & (values < classes)
+    ids: AnyArray = labels if labels.dtype == np.int32 else _as_int32(values)
     if mask is not None:
         valid = valid | ~mask
         xp = np if isinstance(mask, np.ndarray) and isinstance(ids, np.ndarray) else jnp
@@ -47,32 +45,32 @@ def check_ids(
         fix = (hint or _id_hint)(int(value), classes)
         return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
 
-    return Ids(as_jax_array(ids), _unless_certain(valid, seen, describe))
+    return Ids(as_jax_array(ids), _raise_or_defer(valid, values, describe))
 
 
 def is_concrete(x: Any) -> bool:
-    """Whether the values can be looked at: of no tracer, and of no array that is spread over other processes too."""
+    """Whether the values are known: not those of a tracer, nor of an array that other processes share."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def as_jax_array(x: AnyArray) -> Array:
-    """A JAX array, the same one if it is one: even a copy of what a mask hides would trip `jax_debug_nans`."""
+    """A JAX array, the same one if it is one: `jax_debug_nans` would find a masked NaN even in a copy."""
     return x if isinstance(x, Array) else jnp.asarray(x)
 
 
-def _clipped(labels: AnyArray) -> AnyArray:
-    """The ids in 32 bits, or the nearest that 32 bits hold."""
+def _as_int32(labels: AnyArray) -> AnyArray:
+    """The ids in 32 bits, clipped to the numbers that 32 bits hold."""
     xp = np if isinstance(labels, np.ndarray) else jnp
     given, held = jnp.iinfo(labels.dtype), jnp.iinfo(np.int32)
     if given.max > held.max:
         low, high = np.asarray(max(given.min, held.min), labels.dtype), np.asarray(held.max, labels.dtype)
         labels = xp.clip(labels, low, high)
-    narrow: AnyArray = xp.asarray(labels, np.int32)
-    return narrow
+    ids: AnyArray = xp.asarray(labels, np.int32)
+    return ids
 
 
 def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray | None) -> AnyArray | None:
-    """The mask, less the examples whose id is ``ignore_index``; an id the dtype cannot hold ignores nothing."""
+    """The mask, False also where the id is ``ignore_index``; an id outside the dtype's range ignores nothing."""
     if ignore_index is None:
         return mask
     if isinstance(ignore_index, bool):
@@ -85,39 +83,45 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     bounds = jnp.iinfo(labels.dtype)
     if not bounds.min <= ignored <= bounds.max:
         return mask
-    present: AnyArray = labels != np.asarray(ignored, labels.dtype)
-    return present if mask is None else mask & present
+    not_ignored: AnyArray = labels != np.asarray(ignored, labels.dtype)
+    return not_ignored if mask is None else mask & not_ignored
 
 
-def check_binary_labels(labels: Array, dtype: DTypeLike, no: int = 0, bounded: bool = False) -> Float[Array, "..."]:
-    """Labels as numbers, where yes is 1; NaN where an integer label is neither that nor the number of no."""
+def check_binary_labels(
+    labels: Array, dtype: DTypeLike, negative_label: int = 0, bounded: bool = False
+) -> Float[Array, "..."]:
+    """Binary labels as numbers, 1 for the positive class; other integers are invalid, and floats out of bounds."""
     y = labels if labels.dtype == dtype else labels.astype(dtype)
     if labels.dtype == jnp.bool_:
-        return jnp.where(labels, y, jnp.asarray(no, dtype)) if no else y
+        return jnp.where(labels, y, jnp.asarray(negative_label, dtype)) if negative_label else y
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        return raise_or_nan("labels", y, ~((y < no) | (y > 1)), f"in [{no}, 1]") if bounded else y
-    binary = (labels == no) | (labels == 1)
+        return check_in_unit_interval("labels", y, negative_label) if bounded else y
 
     def describe(value: Any, position: Shape) -> str:
-        fix = " Labels of 0 and 1 become signs with 2 * labels - 1." if no else ""
-        return f"labels: got {value} at position {position}; integer labels must be {no} or 1.{fix}"
+        fix = " Labels of 0 and 1 become signs with 2 * labels - 1." if negative_label else ""
+        return f"labels: got {value} at position {position}; integer labels must be {negative_label} or 1.{fix}"
 
-    unsure = _unless_certain(binary, labels, describe)
-    return y if unsure is None else jnp.where(unsure, y, jnp.nan)
+    ok = _raise_or_defer((labels == negative_label) | (labels == 1), labels, describe)
+    return y if ok is None else jnp.where(ok, y, jnp.nan)
+
+
+def check_in_unit_interval(name: str, x: Float[Array, "..."], low: int = 0) -> Float[Array, "..."]:
+    """``x`` with values in [0, 1], or in [low, 1]; NaN passes."""
+    return raise_or_nan(name, x, ~((x < low) | (x > 1)), f"in [{low}, 1]")
 
 
 def raise_or_nan(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
-    """``x``, with NaN in value and gradient where it is not ``ok``; raises when that can be seen."""
+    """``x`` where ``ok``. Elsewhere it raises when concrete, and is NaN in value and gradient when traced."""
 
     def describe(value: Any, position: Shape) -> str:
         return f"{name}: got {value} at position {position}; expected values {expected}."
 
-    unsure = _unless_certain(ok, x, describe)
-    return x if unsure is None else x + jnp.where(unsure, 0.0, jnp.nan).astype(x.dtype)
+    deferred = _raise_or_defer(ok, x, describe)
+    return x if deferred is None else x + jnp.where(deferred, 0.0, jnp.nan).astype(x.dtype)
 
 
-def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
-    """None when ``ok`` is known to hold everywhere; raises when it is known not to; else ``ok``."""
+def _raise_or_defer(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
+    """Raises if ``ok`` is concrete and False anywhere; None if it is True everywhere, and ``ok`` itself if traced."""
     if not is_concrete(ok):
         return jnp.asarray(ok)
     wrong = np.argwhere(~np.asarray(ok))
@@ -129,7 +133,7 @@ def _unless_certain(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], 
 
 def _id_hint(value: int, classes: Size) -> str:
     if classes == 1:
-        return "One class leaves nothing to choose; for yes or no use sigmoid_binary_cross_entropy on logits[:, 0]."
+        return "With one class every loss is 0; for binary labels use sigmoid_binary_cross_entropy on logits[:, 0]."
     if value < 0:
         return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
     return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
