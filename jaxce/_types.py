@@ -25,7 +25,8 @@ Reduced: TypeAlias = Any
 
 AnyArray: TypeAlias = Array | np.ndarray
 Hyperparameter: TypeAlias = float | int | Array
-Bounded: TypeAlias = tuple[Hyperparameter, float, float] | tuple[Hyperparameter | None, float, float, None]
+Bound: TypeAlias = float | int
+Bounded: TypeAlias = tuple[Hyperparameter, Bound, Bound] | tuple[Hyperparameter | None, Bound, Bound, None]
 """A hyperparameter and its closed range; with a fourth entry it may be None."""
 
 AxisName: TypeAlias = str | tuple[str, ...]
@@ -78,7 +79,7 @@ class Inputs:
 class Ids:
     """Class ids, int32. An invalid id has its value, clipped to int32; a gather clamps it.
 
-    ``valid`` is False where an unmasked id lies outside the class range, and None if all are known to be valid.
+    ``valid`` is False for an unmasked id outside the class range, and None if all are known to be valid.
     """
 
     ids: ArrayOrTangent
