@@ -19,8 +19,8 @@ FLOORS = [
     {"_numerics"},
     {"_value_checks", "_class_axis"},
     {"_coefficients", "_rows._record", "_rows._platform"},
-    {"_rows._accelerator", "_rows._linear"},
-    {"_rows._cpu"},
+    {"_rows._sums", "_rows._gpu", "_rows._linear"},
+    {"_rows._accelerator", "_rows._cpu"},
     {"_rows"},
     {"_inputs", "_cross_entropy"},
     {"_targets", "reductions", "_class_weights", "_linear_inputs", "_region_inputs"},
@@ -40,7 +40,7 @@ FLOORS = [
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 DOORS = {"_inputs", "_linear_inputs", "_region_inputs", "_value_checks", "torch._arguments", "torch._labels"}
 
-MOST_LINES = {"core": 2740, "torch": 1300}
+MOST_LINES = {"core": 2790, "torch": 1300}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 
