@@ -26,7 +26,7 @@ def expand_class_axis(per_example: Array, axis: int) -> Array:
 
 
 def flatten_batch_axes(a: Array, shape: Shape, axis: int) -> Array:
-    """``a``, of this shape or without its class axis, with the axes before it made one, and those after it another."""
+    """``a`` with the axes before the class axis as one, and those after it as another; it may lack the class axis."""
     if a.ndim == 0:
         return a
     columns = shape[axis + 1 :] and (math.prod(shape[axis + 1 :]),)
@@ -40,14 +40,13 @@ def example_shape(x: ArrayOrTangent, axis: int) -> Shape:
 
 
 def broadcast_mask(mask: Array | None, x: ArrayOrTangent, axis: int) -> Array | None:
-    """The mask with an entry for every row of ``x`` and a class axis of size 1; None without a mask."""
+    """The mask with an entry per row of ``x`` and a class axis of size 1; None without a mask."""
     return None if mask is None else jnp.expand_dims(jnp.broadcast_to(mask, example_shape(x, axis)), axis)
 
 
 def mask_rows(x: ArrayOrTangent, mask: Array | None, axis: int) -> Array:
     """``x`` with 0 in masked rows."""
-    rows: Array = fill_masked(x, broadcast_mask(mask, x, axis))
-    return rows
+    return fill_masked(x, broadcast_mask(mask, x, axis))
 
 
 def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
@@ -89,10 +88,10 @@ def _gather(x: ArrayOrTangent, ids: Array, axis: int) -> Array:
 
 
 def take_per_class(per_class: Array, ids: Array, class_axis_name: AxisName | None = None, split: Any = None) -> Array:
-    """``per_class[ids]`` for a vector ``[classes]``, of which each shard of ``class_axis_name`` holds its own part.
+    """``per_class[ids]`` for a vector ``[classes]``; each shard of ``class_axis_name`` has its own part of it.
 
-    Few classes are compared with the ids. So are those of an explicit mesh, where a gather must not cross shards; they
-    are ``split`` like the logits. An id outside the classes takes any number of the vector, or 0.
+    Few classes are compared with the ids. So are the classes of an explicit mesh, because a gather cannot cross shards;
+    they are ``split`` like the logits. An id outside the classes takes any number of the vector, or 0.
     """
     classes = per_class.shape[0]
     clipped = jnp.clip(ids, 0, classes - 1)
@@ -110,7 +109,7 @@ def is_compared(classes: Size) -> bool:
 
 
 def with_index_check(ids: Array, classes: Size) -> Array:
-    """The same ids, after a dummy gather by which `checkify.index_checks` sees them; XLA removes it."""
+    """The same ids, after a dummy gather, so that `checkify.index_checks` sees them; XLA removes it."""
     return ids if is_explicit() else ids + 0 * _gather(jnp.zeros((classes,), ids.dtype), ids, 0)
 
 
@@ -124,10 +123,9 @@ def local_ids(ids: Array, classes: Size, class_axis_name: AxisName | None) -> Ar
     return ids if class_axis_name is None else ids - classes * lax.axis_index(class_axis_name)
 
 
-def is_local_class(ids: Array, x: ArrayOrTangent, axis: int) -> Array:
+def is_local_class(ids: Array, x: Array, axis: int) -> Array:
     """Whether ``x`` holds the label's class; otherwise another shard does."""
-    is_local: Array = (ids >= 0) & (ids < x.shape[axis])
-    return is_local
+    return (ids >= 0) & (ids < x.shape[axis])
 
 
 def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:

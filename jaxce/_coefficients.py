@@ -68,9 +68,9 @@ class Target:
 
     def local_label_weight(self, x: ArrayOrTangent, axis: int) -> Array:
         """The label's weight where ``x`` holds its class, and 0 where another shard does; NaN for an invalid id."""
-        # XLA turns a product with 0 or 1 into a select, which loses NaN.
+        # XLA turns a product with 0 or 1 into a select and loses NaN.
         return jnp.where(is_local_class(self.ids, x, axis), self.label_weight, 0 * self.label_weight)
 
     def nan_where_invalid(self, value: Array) -> Array:
-        """``value``, and NaN for an invalid id, whose label weight is NaN; the gradient is NaN as well."""
+        """``value``, and NaN in value and gradient for an invalid id: its label weight is NaN."""
         return value if self.ids is None else value + 0 * self.label_weight

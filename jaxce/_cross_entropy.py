@@ -15,7 +15,7 @@ With the maximum ``m = max_c x_c`` (any m would do, so dm = 0) nothing overflows
 
 The names below are ``q_sum`` for Q, ``log_s`` for log1p(r), and ``axis_name`` for the mesh axis of the classes.
 
-The derivative is a JVP rule, from which JAX makes reverse mode and higher derivatives. The rule has four reasons:
+The derivative is a JVP rule; JAX makes reverse mode and higher derivatives from it. The rule has four reasons:
 
 1. The gradient is computed in float32 and rounded once, to the dtype of the logits.
 2. The backward pass needs only the arguments and three numbers per row (`jax.checkpoint`). The barriers of
@@ -32,12 +32,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import expand_class_axis, is_label, mask_rows, psum_classes, take_class
 from jaxce._coefficients import Target
-from jaxce._numerics import clip_to_finite, compute_dtype, safe_multiply, safe_multiply_no_select
+from jaxce._numerics import clip_to_finite, compute_dtype, is_zero_tangent, safe_multiply, safe_multiply_no_select
 from jaxce._rows import RowCrossEntropy, class_dot, map_rows, row_cross_entropy
 from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs
 
@@ -67,7 +66,7 @@ def _row_cross_entropy_jvp(
     zeros = jnp.zeros_like(h), jnp.zeros_like(q_sum)
     dh, d_q_sum = _jvp_target(lambda q: _h_given_log_z(x, q, mask, m, jnp.log1p(r), axis, axis_name), q, dq, zeros)
     d_log_z = jnp.zeros_like(r)
-    if not isinstance(dx, SymbolicZero):
+    if not is_zero_tangent(dx):
         dh_logits, d_log_z = _jvp_logits(x, dx, q, mask, (m, r, q_sum), axis, axis_name)
         dh += dh_logits
     d_r = (1 + r) * d_log_z
@@ -123,8 +122,7 @@ def _h_given_log_z(
 
 def nll_from_log_probs(inputs: SoftmaxInputs, q: Target) -> PerExample:
     """``-sum_c q_c x_c`` for log-probabilities ``x``; masked examples hold any number."""
-    nll: PerExample = -weighted_sum(inputs.logits, q, inputs.mask, inputs.axis, inputs.class_axis_name)
-    return nll
+    return jnp.negative(weighted_sum(inputs.logits, q, inputs.mask, inputs.axis, inputs.class_axis_name))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
@@ -144,7 +142,7 @@ def _weighted_sum_jvp(
     zero = jnp.zeros_like(dot)
     # For log_z = 0, sum_c q_c x_c = -H.
     d_dot = -_jvp_target(lambda q: _h_given_log_z(x, q, mask, zero, zero, axis, axis_name)[0], q, dq, zero)
-    if not isinstance(dx, SymbolicZero):
+    if not is_zero_tangent(dx):
         d_dot += _weighted_tangents(dx, q, mask, dot.dtype, axis, axis_name)
     return dot, d_dot
 
@@ -168,7 +166,7 @@ def _jvp_target(f: Callable[[Target], T], q: Target, dq: Target, zero: T) -> T:
     """
     leaves, tree = jax.tree.flatten(q)
     tangents = jax.tree.leaves(dq)
-    perturbed = [i for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero) and t.dtype != jax.dtypes.float0]
+    perturbed = [i for i, t in enumerate(tangents) if not is_zero_tangent(t)]
     if not perturbed:
         return zero
 

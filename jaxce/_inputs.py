@@ -149,10 +149,16 @@ def open_ids(
     check_integer("num_classes", classes)
     if classes < 1:
         raise ValueError(f"num_classes: got {classes}; expected at least 1.")
+    return ids_and_mask(integer_labels(labels), classes, where, ignore_index)
+
+
+def integer_labels(labels: ArrayLike, fix: str = "") -> AnyArray:
+    """Labels that must be class ids."""
     y = array("labels", labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
-        raise TypeError(f"labels: got dtype {y.dtype}; expected class ids of an integer dtype.")
-    return ids_and_mask(y, classes, where, ignore_index)
+        got = f"labels: got {y.dtype} of shape {y.shape}"
+        raise TypeError(f"{got}; expected class ids of an integer dtype.{fix}")
+    return y
 
 
 def ids_and_mask(
@@ -341,8 +347,7 @@ def per_example(
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    masked: Array = fill_masked(weights, mask).astype(dtype)
-    return masked
+    return fill_masked(weights, mask).astype(dtype)
 
 
 def per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:

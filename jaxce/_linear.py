@@ -1,8 +1,8 @@
 """Losses of a linear layer's logits, computed for one chunk of tokens at a time.
 
-For a sum of losses the cotangent of every token is 1, so the forward pass can compute each chunk's gradient beside its
-logits. No logit is computed twice. The derivative of the sum is then a linear map of known gradients,
-``t -> <d hidden, t_hidden> + <d kernel, t_kernel> + ...``, which JAX transposes, maps and differentiates.
+For a sum of losses the cotangent of every token is 1. So the forward pass computes the gradient of each chunk beside
+its logits, and no logit twice. The derivative of the sum is then a linear map of known gradients,
+``t -> <d hidden, t_hidden> + <d kernel, t_kernel> + ...``. JAX transposes, maps and differentiates it.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.custom_derivatives import zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_per_class
 from jaxce._cross_entropy import describe_logits
-from jaxce._numerics import compute_dtype, fill_masked, wider
+from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
@@ -64,7 +64,7 @@ def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: b
 
 
 def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens, layer: Layer) -> Losses:
-    """`linear_losses` in a `shard_map`, in which each device computes its own tokens and classes."""
+    """`linear_losses` in a `shard_map`: each device computes its own tokens and classes."""
     outer = () if config.class_axis_name is None else config.class_axis_name
     names = (*((outer,) if isinstance(outer, str) else outer), *sharding.classes)
     config = config._replace(class_axis_name=names or None)
@@ -143,7 +143,7 @@ def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, Lin
 def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     """The sum over all perturbed arrays of ``<gradient, tangent>``, with tangents of 0 where masked."""
     mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
-    perturbed = tuple(not _is_zero(t) for t in leaves)
+    perturbed = tuple(not is_zero_tangent(t) for t in leaves)
     total, aux, gradients = _total_and_gradients(config, perturbed, *primals)
 
     def dot(gradient: Array | None, tangent: Any, is_of_token: bool) -> Array | float:
@@ -277,9 +277,9 @@ def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tup
     """Tangents, and so cotangents, have the dtype of the operands: products of mixed dtypes are slow."""
     (hidden, kernel), (t_hidden, t_kernel), d = primals, tangents, kernel_layout.index("d")
     raw, d_raw = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
-    if not _is_zero(t_hidden):
+    if not is_zero_tangent(t_hidden):
         d_raw += _dot(t_hidden, kernel, 1, d, hidden.dtype)
-    if not _is_zero(t_kernel):
+    if not is_zero_tangent(t_kernel):
         d_raw += _dot(hidden, t_kernel, 1, d, hidden.dtype)
     return raw, d_raw.astype(raw.dtype)
 
@@ -299,16 +299,11 @@ def _operand(tokens: Tokens, layer: Layer) -> np.dtype[Any]:
 
 def _hidden(tokens: Tokens, dtype: DTypeLike) -> Array:
     """Hidden states, 0 where masked, so that no logit and no kernel gradient is NaN from them."""
-    hidden: Array = fill_masked(tokens.hidden, _column(tokens)).astype(dtype)
-    return hidden
+    return fill_masked(tokens.hidden, _column(tokens)).astype(dtype)
 
 
 def _column(tokens: Tokens) -> Array | None:
     return None if tokens.mask is None else tokens.mask[..., None]
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0
 
 
 def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:

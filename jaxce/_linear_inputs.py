@@ -24,6 +24,7 @@ from jaxce._inputs import (
     check_reduction,
     floating,
     ids_and_mask,
+    integer_labels,
     open_hyperparameters,
     per_class,
     per_example,
@@ -135,16 +136,10 @@ def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
 
 
 def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
-    y = array("labels", labels)
-    if jnp.issubdtype(y.dtype, jnp.floating) and y.shape != tokens:
-        raise TypeError(
-            f"labels: got {y.dtype} of shape {y.shape}; expected class ids of an integer dtype. Probabilities are as"
-            " large as the logits: use cross_entropy(hidden @ kernel, labels)."
-        )
-    if not jnp.issubdtype(y.dtype, jnp.integer):
-        raise TypeError(
-            f"labels: got dtype {y.dtype}; expected class ids of an integer dtype. Use labels.astype(jnp.int32)."
-        )
+    use = "Use labels.astype(jnp.int32)."
+    if jnp.issubdtype(array("labels", labels).dtype, jnp.floating) and jnp.shape(labels) != tokens:
+        use = "Probabilities are as large as the logits: use cross_entropy(hidden @ kernel, labels)."
+    y = integer_labels(labels, f" {use}")
     if y.shape != tokens:
         fix = " labels[..., 0] drops the last axis." if y.shape == (*tokens, 1) else ""
         raise ValueError(
@@ -156,7 +151,7 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
 def linear_sharding(
     hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
 ) -> LinearSharding | None:
-    """The sharding over the mesh around the call, or else over that of the arrays; None without an axis to split."""
+    """The sharding over the mesh around the call, or else of the arrays; None without an axis to split."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
         _check_specs(in_specs, () if mesh is None else mesh.axis_names, (hidden.ndim, kernel.ndim))

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 
-from jaxce._types import AnyArray, ArrayOrTangent, Hyperparameter
+from jaxce._types import AnyArray, Hyperparameter
 
 
 def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
@@ -21,9 +22,14 @@ def wider(a: AnyArray, b: AnyArray) -> np.dtype[Any]:
         return np.dtype(jnp.promote_types(a.dtype, b.dtype))
 
 
-def fill_masked(x: ArrayOrTangent, mask: Array | None, filler: float = 0.0) -> ArrayOrTangent:
-    """``x`` with ``filler`` where masked, so that no masked value enters the arithmetic."""
+def fill_masked(x: Array, mask: Array | None, filler: float = 0.0) -> Array:
+    """``x`` with ``filler`` where masked: no masked value enters the arithmetic."""
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))
+
+
+def is_zero_tangent(tangent: Any) -> bool:
+    """Whether a tangent is known to be zero: that of an unperturbed array, or float0 of integers."""
+    return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0
 
 
 def clip_to_finite(x: Array) -> Array:

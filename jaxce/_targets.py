@@ -65,7 +65,7 @@ def target_probs(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -
         p = mask_rows(labels.probs, inputs.mask, axis).astype(dtype)
     else:
         p = is_label(labels.ids, x, axis).astype(dtype)
-        if labels.valid is not None:  # XLA turns a product with 0 or 1 into a select, which loses NaN
+        if labels.valid is not None:  # XLA turns a product with 0 or 1 into a select and loses NaN
             p += expand_class_axis(jnp.where(labels.valid, jnp.zeros((), dtype), jnp.nan), axis)
     eps = jnp.asarray(label_smoothing, dtype)
     smoothed: Array = p if is_off(label_smoothing) else (1 - eps) * p + eps / x.shape[axis]

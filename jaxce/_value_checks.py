@@ -27,7 +27,7 @@ def check_ids(
 ) -> Ids:
     """Class ids as int32, 0 where masked, and whether each lies in ``[0, classes)``.
 
-    Ids are compared in the dtype of the labels and clipped to 32 bits, so no id wraps into the range.
+    Ids are compared in the dtype of the labels, then clipped to 32 bits: no id wraps into the range.
     """
     values: AnyArray = labels
     if is_concrete(labels) and (mask is None or is_concrete(mask)):  # NumPy compares sooner than a device is dispatched
@@ -96,12 +96,11 @@ def check_binary_labels(
         return jnp.where(labels, y, jnp.asarray(negative_label, dtype)) if negative_label else y
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return check_in_unit_interval("labels", y, negative_label) if bounded else y
-
-    def describe(value: Any, position: Shape) -> str:
-        fix = " Labels of 0 and 1 become signs with 2 * labels - 1." if negative_label else ""
-        return f"labels: got {value} at position {position}; integer labels must be {negative_label} or 1.{fix}"
-
-    ok = _raise_or_defer((labels == negative_label) | (labels == 1), labels, describe)
+    expected = f"integer labels must be {negative_label} or 1."
+    if negative_label:
+        expected += " Labels of 0 and 1 become signs with 2 * labels - 1."
+    binary = (labels == negative_label) | (labels == 1)
+    ok = _raise_or_defer(binary, labels, lambda v, i: f"labels: got {v} at position {i}; {expected}")
     return y if ok is None else jnp.where(ok, y, jnp.nan)
 
 
@@ -112,11 +111,7 @@ def check_in_unit_interval(name: str, x: Float[Array, "..."], low: int = 0) -> F
 
 def raise_or_nan(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
     """``x`` where ``ok``. Elsewhere it raises when concrete, and is NaN in value and gradient when traced."""
-
-    def describe(value: Any, position: Shape) -> str:
-        return f"{name}: got {value} at position {position}; expected values {expected}."
-
-    deferred = _raise_or_defer(ok, x, describe)
+    deferred = _raise_or_defer(ok, x, lambda v, i: f"{name}: got {v} at position {i}; expected values {expected}.")
     return x if deferred is None else x + jnp.where(deferred, 0.0, jnp.nan).astype(x.dtype)
 
 

@@ -239,8 +239,7 @@ def needs_only_sums(reduction: Reduction) -> bool:
     """Whether the reduction depends only on the sums of the values and of the weights."""
     if isinstance(reduction, str):
         return reduction != "none"
-    plain = type(reduction) is Mean or type(reduction) is Sum
-    return plain and isinstance(reduction, Mean | Sum) and reduction.axis is None
+    return isinstance(reduction, Mean | Sum) and type(reduction) in (Mean, Sum) and reduction.axis is None
 
 
 def _total(values: Array, weights: Array, axis: Axes = None, axis_name: AxisName | None = None) -> Total:
