@@ -40,8 +40,8 @@ def one_cpu(request, monkeypatch):
     from jaxce._rows import _cpu, _platform
 
     monkeypatch.setattr(_platform.jax, "device_count", lambda: 1)
-    monkeypatch.setattr(_cpu, "SMALLEST", 1)
-    monkeypatch.setattr(_cpu, "SHARE", 8)
+    monkeypatch.setattr(_cpu, "MIN_SIZE_FOR_BLOCKS", 1)
+    monkeypatch.setattr(_cpu, "MIN_BLOCKS", 8)
     if request.param == "in blocks":
-        monkeypatch.setattr(_cpu, "WIDEST", 0)
+        monkeypatch.setattr(_cpu, "MAX_FUSED_CLASSES", 0)
     return int(request.param == "in blocks")

@@ -27,16 +27,16 @@ from jaxce._rows import _sums
 from jaxce._rows._record import RowCrossEntropy
 from jaxce._types import ArrayOrTangent
 
-SMALLEST = 2**21
+MIN_SIZE_FOR_BLOCKS = 2**21
 """Arrays of fewer elements are one block: a loop costs more than it saves."""
 
-BLOCK = 2**17
+MAX_BLOCK_SIZE = 2**17
 """Elements in a block, at most: in float32 it fits the second-level cache of a core."""
 
-SHARE = 64
+MIN_BLOCKS = 64
 """A block is at most this part of the array, so that the few arrays of its size stay small beside it."""
 
-WIDEST = 2**15
+MAX_FUSED_CLASSES = 2**15
 """Classes in a row, at most, that XLA:CPU sums by its fast kernels."""
 
 
@@ -116,7 +116,7 @@ def _dense_dot(x: Array, q: Target, axis: int, *less: Array) -> Array:
 def xla_cpu_fuses_row_sum(x: ArrayOrTangent, q: Target, axis: int) -> bool:
     """Whether XLA:CPU takes a sum over the classes, with the arithmetic that feeds it, in one kernel."""
     dtypes = {x.dtype, q.dtype} if q.probs is None else {x.dtype, q.dtype, q.probs.dtype}
-    is_short = isinstance(x.shape[axis], int) and x.shape[axis] <= WIDEST
+    is_short = isinstance(x.shape[axis], int) and x.shape[axis] <= MAX_FUSED_CLASSES
     return dtypes == {jnp.dtype(jnp.float32)} and is_short and jax.__version_info__ >= (0, 10, 2)
 
 
@@ -138,11 +138,11 @@ def map_row_blocks(reduce: Callable[..., Any], x: Array, *others: Array | None, 
     The others have the shape of ``x`` or lack ``axis``. What XLA:CPU materializes, such as a float32 copy of 16-bit
     rows, then stays in the cache.
     """
-    if not is_static(x.shape) or x.ndim < 2 or x.size < SMALLEST:
+    if not is_static(x.shape) or x.ndim < 2 or x.size < MIN_SIZE_FOR_BLOCKS:
         return reduce(x, *others)
     cut = max((d for d in range(x.ndim) if d != axis), key=lambda d: x.shape[d])
     length = x.shape[cut]
-    rows = max(1, min(BLOCK, x.size // SHARE) * length // x.size)
+    rows = max(1, min(MAX_BLOCK_SIZE, x.size // MIN_BLOCKS) * length // x.size)
 
     def dim(a: Array) -> int:
         return cut if a.ndim == x.ndim else cut - (cut > axis)

@@ -17,14 +17,16 @@ from jaxce._sharding import class_split
 ROUNDING = 2.0**-20
 """More than an exponential of 0 may differ from 1."""
 
-WIDEST = 2**14
+MAX_CLASSES_ON_CHIP = 2**14
 """Classes in a row, at most, that XLA:GPU keeps on chip."""
 
 
 def keeps_rows_on_chip(x: Array, axis: int) -> bool:
     """Whether XLA:GPU fuses the chain: the classes are few, the last axis, and not split by an explicit mesh."""
     is_last = x.ndim > 1 and axis == x.ndim - 1
-    return is_last and is_static(x.shape[axis:]) and x.shape[axis] <= WIDEST and class_split(x, axis) is None
+    return (
+        is_last and is_static(x.shape[axis:]) and x.shape[axis] <= MAX_CLASSES_ON_CHIP and class_split(x, axis) is None
+    )
 
 
 def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:

@@ -8,7 +8,7 @@ from jaxce._numerics import compute_dtype
 from jaxce._rows._platform import platform
 from jaxce._types import Size
 
-COLUMNS = 4096
+CLASSES_AT_A_TIME = 4096
 """On a CPU the gradient of the kernel is added up this many classes at a time: the summands stay in the cache."""
 
 
@@ -34,14 +34,14 @@ def add_kernel_gradient(total: Array, d_raw: Array, hidden: Array, class_dim: in
 
     def add_by_columns(total: Array, d_raw: Array, hidden: Array) -> Array:
         def step(i: Any, total: Array) -> Array:
-            part = lax.dynamic_slice_in_dim(d_raw, i * COLUMNS, COLUMNS, 1)
-            return add(total, part, hidden, i * COLUMNS)
+            part = lax.dynamic_slice_in_dim(d_raw, i * CLASSES_AT_A_TIME, CLASSES_AT_A_TIME, 1)
+            return add(total, part, hidden, i * CLASSES_AT_A_TIME)
 
-        done = d_raw.shape[1] // COLUMNS
+        done = d_raw.shape[1] // CLASSES_AT_A_TIME
         total = lax.fori_loop(0, done, step, total)
-        return add(total, d_raw[:, done * COLUMNS :], hidden, done * COLUMNS)
+        return add(total, d_raw[:, done * CLASSES_AT_A_TIME :], hidden, done * CLASSES_AT_A_TIME)
 
-    if d_raw.shape[1] < 2 * COLUMNS:
+    if d_raw.shape[1] < 2 * CLASSES_AT_A_TIME:
         return add(total, d_raw, hidden)
     summed: Array = lax.platform_dependent(total, d_raw, hidden, cpu=add_by_columns, default=add)
     return summed
