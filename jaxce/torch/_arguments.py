@@ -168,8 +168,8 @@ def open_smoothing(label_smoothing: Hyperparameter, dtype: DTypeLike) -> Hyperpa
     check_number("label_smoothing", label_smoothing, lambda eps: not eps > 1, "at most 1")
     if isinstance(label_smoothing, Array | np.ndarray):
         label_smoothing = jnp.where(label_smoothing > 0, label_smoothing, 0)
-    elif not label_smoothing > 0:
-        label_smoothing = 0.0
+    else:
+        label_smoothing = jnp.asarray(label_smoothing, dtype) if label_smoothing > 0 else 0.0
     return open_hyperparameters(dtype, label_smoothing=(label_smoothing, 0, 1))
 
 
