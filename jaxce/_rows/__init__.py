@@ -1,8 +1,8 @@
-"""How sums over the classes of each row are executed: the only room that knows a backend.
+"""How sums over the classes of each row are executed. Only this package chooses by backend.
 
-The mathematics above asks for `row_cross_entropy`, `class_dot` or `map_rows`, whatever the machine. Each way is one
-module: `_cpu` for one CPU device, `_gpu` for rows that a GPU keeps on chip, `_accelerator` for all else. The choice is
-made when a program is lowered, so that a program exported for a TPU from a CPU holds the TPU's way.
+The mathematics above calls `row_cross_entropy`, `class_dot` or `map_rows` on every machine. Each way is one module.
+`_cpu` serves one CPU device, `_gpu` rows that fit a GPU's chip, and `_accelerator` the rest. The number of devices and
+the mesh are known while tracing. The platform is known at lowering, so an export for TPUs has the TPU's way.
 """
 
 from collections.abc import Callable
@@ -38,28 +38,31 @@ __all__ = [
 def row_cross_entropy(
     x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
 ) -> RowCrossEntropy:
-    """``H`` and its sums over the classes of each row of ``x``, and over their shards; masked rows hold any number.
+    """``H`` and its sums over the classes of each row, on all shards; masked rows hold any number.
 
-    An id counts from the first class of its shard, and lies outside the range of all others.
+    Ids are local: each shard counts them from its own first class.
     """
 
-    def whole(x: Array, q: Target, mask: Array | None) -> RowCrossEntropy:
+    def default(x: Array, q: Target, mask: Array | None) -> RowCrossEntropy:
         return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
 
     if class_axis_name is None:
         one_cpu = partial(_cpu.row_cross_entropy, axis=axis)
-        gpu = partial(_gpu.row_cross_entropy, axis=axis) if _gpu.keeps_rows_on_chip(x, axis) else None
-        return by_platform(x, q, mask, one_cpu=one_cpu, gpu=gpu, default=whole)
+        gpu = partial(_gpu.row_cross_entropy, axis=axis) if _gpu.fits_rows_on_chip(x, axis) else None
+        return by_platform(x, q, mask, one_cpu=one_cpu, gpu=gpu, default=default)
     parts = _accelerator.row_sums(x, q, mask, axis)
     return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
 
-def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, name: AxisName) -> RowSums:
-    """Of ids no more than three numbers per row travel: the shard of the label leaves the 1 out, and Q is known."""
-    maximum, total = partial(lax.pmax, axis_name=name), partial(lax.psum, axis_name=name)
+def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, axis_name: AxisName) -> RowSums:
+    """The sums over all shards. The shard of the label subtracts the 1 of ``r``, or else the first with the maximum.
+
+    With class ids the shards exchange only ``m``, ``r`` and ``t``, as ``Q`` follows from the label weight.
+    """
+    maximum, total = partial(lax.pmax, axis_name=axis_name), partial(lax.psum, axis_name=axis_name)
     if q.ids is None:
-        shard, at_max = lax.axis_index(name), parts.m == maximum(lax.stop_gradient(parts.m))
-        first = lax.pmin(jnp.where(at_max, shard, lax.axis_size(name)), name)
+        shard, at_max = lax.axis_index(axis_name), parts.m == maximum(lax.stop_gradient(parts.m))
+        first = lax.pmin(jnp.where(at_max, shard, lax.axis_size(axis_name)), axis_name)
         return merge(parts, shard == first, maximum, total)
     merged = merge(parts, is_local_class(q.ids, x, axis), maximum, total)
     dense = jnp.zeros((), merged.m.dtype) if q.offset is None else total(q.dense_sum(x, axis))
@@ -76,6 +79,6 @@ def class_dot(
 
 
 def map_rows(reduce: Callable[[Array], T], x: Array, *, axis: int) -> T:
-    """``reduce(x)``, whose results lack ``axis``: whole, or on one CPU device by blocks of rows."""
+    """``reduce(x)`` over ``axis``: at once, or on one CPU device by blocks of rows."""
     mapped: T = by_platform(x, one_cpu=partial(_cpu.map_row_blocks, reduce, axis=axis), default=reduce)
     return mapped

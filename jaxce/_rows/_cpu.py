@@ -1,8 +1,8 @@
-"""How one CPU device sums over the classes of each row: by XLA's fused sums where it has them, else block by block.
+"""How one CPU device sums over the classes of each row: by fused sums if XLA has them, else block by block.
 
-XLA:CPU (JAX 0.10.2 and later) computes a float32 sum with the arithmetic that feeds it in one kernel. It materializes
-the operand instead where that holds a select, a comparison or a conversion, and materializes a broadcast that two sums
-share. `tests/compiled.py` measures the temporaries that this costs, and shows when a rule here can go.
+XLA:CPU (JAX 0.10.2 and later) fuses a float32 sum with its operand's arithmetic. It materializes an operand with a
+select, a comparison or a conversion, and a broadcast that two sums share. `tests/compiled.py` measures the temporaries
+of both, and tells when a rule here can go.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ MIN_SIZE_FOR_BLOCKS = 2**21
 """Arrays of fewer elements are one block: a loop costs more than it saves."""
 
 MAX_BLOCK_SIZE = 2**17
-"""Elements in a block, at most: in float32 it fits the second-level cache of a core."""
+"""Elements in a block: in float32 it fits the second-level cache of a core."""
 
 MIN_BLOCKS = 64
-"""A block is at most this part of the array, so that the few arrays of its size stay small beside it."""
+"""An array has at least this many blocks, so that temporaries of a block's size are small beside it."""
 
 MAX_FUSED_CLASSES = 2**15
-"""Classes in a row, at most, that XLA:CPU sums by its fast kernels."""
+"""XLA:CPU sums rows of at most this many classes by its fast kernels."""
 
 
 def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
@@ -48,29 +48,32 @@ def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> Row
     def of_block(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
         return _sums.row_sums(x, q, mask, axis, compares_ids=False, at_once=False).cross_entropy()
 
-    whole: RowCrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
-    return whole  # the gradient has its own difference x - m
+    # With the barrier the gradient computes a difference x - m of its own.
+    result: RowCrossEntropy = lax.optimization_barrier(_by_blocks(of_block, x, q, mask, axis))
+    return result
 
 
 def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
-    """The same in float32 by sums without selects; masked rows are computed with, and left out at the end.
+    """Faster, less exact for losses below 1e-7: no sum has a select, and masked rows are filled at the end.
 
-    ``r`` loses what is below 1e-7: to leave the label out of the sum takes 1.2 to 2.2 times as long. The dense part of
-    ``H`` is one sum of ``q_c (log_z - x_c)``, which needs no ``Q``: two sums of the probabilities take twice as long.
+    ``r`` includes the label's term and subtracts 1, because summing without it takes 1.2 to 2.2 times as long. The
+    dense part of ``H`` is one sum of ``q_c (log_z - x_c)``: two sums of the probabilities take twice as long.
     """
     m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis))
     r = jnp.sum(jnp.exp(x - expand_class_axis(m, axis)), axis) - 1
     log_s = jnp.log1p(r)
     h = q_sum = jnp.zeros_like(m)
     if q.is_dense:
-        offset, scale, own_m, own_log_s = lax.optimization_barrier((q.offset, q.scale, m, log_s))
-        own = dataclasses.replace(q, offset=offset, scale=scale)
-        h, q_sum = -_dense_dot(x, own, axis, own_m, own_log_s), q_sum + _dense_sum(q, x, axis)
+        # Without the barrier this sum would share broadcasts with the others, and XLA would materialize them.
+        offset, scale, unshared_m, unshared_log_s = lax.optimization_barrier((q.offset, q.scale, m, log_s))
+        unshared_q = dataclasses.replace(q, offset=offset, scale=scale)
+        h, q_sum = -_dense_dot(x, unshared_q, axis, unshared_m, unshared_log_s), q_sum + _dense_sum(q, x, axis)
     if q.ids is not None:
         h += safe_multiply(q.label_weight, (m - take_class(x, q.ids, axis)) + log_s)
         q_sum += q.label_weight
     sums = RowCrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, q_sum)))
-    return sums if q.probs is None else lax.optimization_barrier(sums)  # or the exponentials are kept for the gradient
+    # Without the barrier XLA would materialize the exponentials for the gradient.
+    return sums if q.probs is None else lax.optimization_barrier(sums)
 
 
 def _dense_sum(q: Target, x: Array, axis: int) -> Array:
@@ -91,30 +94,29 @@ def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
         dot += _dense_dot(x, q, axis)
     if q.ids is not None:
         dot += safe_multiply(q.label_weight, take_class(x, q.ids, axis))
-    masked: Array = fill_masked(dot, mask)
-    return masked
+    return fill_masked(dot, mask)
 
 
-def _dense_dot(x: Array, q: Target, axis: int, *less: Array) -> Array:
-    """The sum of the dense ``q_c`` times ``x_c`` less these, taken again with care where ``0 * inf`` made it NaN."""
+def _dense_dot(x: Array, q: Target, axis: int, *subtrahends: Array) -> Array:
+    """``sum_c q_c (x_c - subtrahends)`` for the dense part of ``q``; computed again, with ``0 * inf = 0``, if NaN."""
     shape, rows = x.shape, example_shape(x, axis)
     probs = None if q.probs is None else flatten_batch_axes(q.probs, shape, axis)
     q = dataclasses.replace(q, probs=probs)
-    x, *subtrahends = (flatten_batch_axes(a, shape, axis) for a in (x, *less))
+    x, *flat = (flatten_batch_axes(a, shape, axis) for a in (x, *subtrahends))
 
     def difference() -> Array:
-        return functools.reduce(lambda d, a: d - expand_class_axis(a, 1), subtrahends, x)
+        return functools.reduce(lambda d, a: d - expand_class_axis(a, 1), flat, x)
 
-    def again() -> Array:
-        nan_if_any = 0 * jnp.sum(jnp.exp(-x * x), 1)  # the minimum in the safe product loses NaN
-        return nan_if_any - jnp.sum(safe_multiply_no_select(q.dense(x, 1), -difference()), 1)
+    def safe_dot() -> Array:
+        zero_or_nan = 0 * jnp.sum(jnp.exp(-x * x), 1)  # the safe product may drop NaN
+        return zero_or_nan - jnp.sum(safe_multiply_no_select(q.dense(x, 1), -difference()), 1)
 
     dot = jnp.sum(q.dense(x, 1) * difference(), 1)
-    return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), again, lambda: dot), rows)
+    return jnp.reshape(lax.cond(jnp.any(jnp.isnan(dot)), safe_dot, lambda: dot), rows)
 
 
 def xla_cpu_fuses_row_sum(x: ArrayOrTangent, q: Target, axis: int) -> bool:
-    """Whether XLA:CPU takes a sum over the classes, with the arithmetic that feeds it, in one kernel."""
+    """Whether XLA:CPU computes a sum over the classes and its operand in one kernel."""
     dtypes = {x.dtype, q.dtype} if q.probs is None else {x.dtype, q.dtype, q.probs.dtype}
     is_short = isinstance(x.shape[axis], int) and x.shape[axis] <= MAX_FUSED_CLASSES
     return dtypes == {jnp.dtype(jnp.float32)} and is_short and jax.__version_info__ >= (0, 10, 2)
@@ -133,10 +135,10 @@ def _by_blocks(f: Callable[..., Any], x: Array, q: Target, mask: Array | None, a
 
 
 def map_row_blocks(reduce: Callable[..., Any], x: Array, *others: Array | None, axis: int) -> Any:
-    """``reduce(x, *others)``, whose results lack ``axis``, computed in blocks of whole rows where the array is large.
+    """``reduce(x, *others)`` over ``axis``; a large array is computed in blocks of rows.
 
-    The others have the shape of ``x`` or lack ``axis``. What XLA:CPU materializes, such as a float32 copy of 16-bit
-    rows, then stays in the cache.
+    The others have the shape of ``x`` or lack ``axis``. Temporaries of XLA:CPU, such as a float32 copy of 16-bit rows,
+    then fit the cache.
     """
     if not is_static(x.shape) or x.ndim < 2 or x.size < MIN_SIZE_FOR_BLOCKS:
         return reduce(x, *others)
@@ -148,10 +150,10 @@ def map_row_blocks(reduce: Callable[..., Any], x: Array, *others: Array | None, 
         return cut if a.ndim == x.ndim else cut - (cut > axis)
 
     def step(i: Array, results: Any) -> Any:
-        # Tied to the loop index, the conversion to float32 cannot be hoisted out of the loop and made of everything.
-        # The last block reaches back to be whole, and computes some rows again.
-        whole, start = lax.optimization_barrier(((x, *others), jnp.minimum(i * rows, length - rows)))
-        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, dim(a)), whole))
+        # The barrier ties the operands to the loop index, so XLA cannot convert the whole array before the loop.
+        # The last block starts early enough to be full, and computes some rows again.
+        operands, start = lax.optimization_barrier(((x, *others), jnp.minimum(i * rows, length - rows)))
+        parts = reduce(*jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, rows, dim(a)), operands))
         return jax.tree.map(
             lambda result, part: lax.dynamic_update_slice_in_dim(result, part, start, dim(part)), results, parts
         )

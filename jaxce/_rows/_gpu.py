@@ -1,8 +1,8 @@
 """How a GPU sums over the last axis: by a chain that XLA:GPU fuses, so that each kernel reads the logits once.
 
-XLA:GPU (JAX 0.12) keeps rows on chip where each sum over them is broadcast back and subtracted: maximum, subtract, sum,
-subtract, sum. It accepts few spellings; a spelling that it does not accept costs up to 5 reads of the logits for 1.
-`benchmarks/compilers.py --chips h100` counts the reads, and shows when a rule here can go.
+XLA:GPU (JAX 0.12) holds rows on chip in a chain of maximum, subtract, sum, subtract, sum: each result is broadcast
+back and subtracted. It accepts few spellings; any other costs up to 5 reads of the logits instead of 1.
+`benchmarks/compilers.py --chips h100` counts the reads, and tells when a rule here can go.
 """
 
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ ROUNDING = 2.0**-20
 """More than an exponential of 0 may differ from 1."""
 
 MAX_CLASSES_ON_CHIP = 2**14
-"""Classes in a row, at most, that XLA:GPU keeps on chip."""
+"""XLA:GPU holds rows of at most this many classes on chip."""
 
 
-def keeps_rows_on_chip(x: Array, axis: int) -> bool:
+def fits_rows_on_chip(x: Array, axis: int) -> bool:
     """Whether XLA:GPU fuses the chain: the classes are few, the last axis, and not split by an explicit mesh."""
     is_last = x.ndim > 1 and axis == x.ndim - 1
     return (
@@ -32,8 +32,8 @@ def keeps_rows_on_chip(x: Array, axis: int) -> bool:
 def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntropy:
     """``H = sum_c q_c ((m - x_c) + log1p(r))`` and its sums over the classes of each row.
 
-    ``m`` and ``r`` are computed twice, for ``H`` from ``-x``. XLA:GPU materializes what the kernels of loss and
-    gradient share, and reads the logits once more for it: 4 passes for value and gradient of [4096, 1000], not 3.
+    ``m`` and ``r`` are computed twice, for ``H`` from ``-x``. XLA:GPU materializes arrays that the kernels of loss
+    and gradient share, and reads the logits once more: 4 passes for value and gradient of [4096, 1000], not 3.
     """
     x, q = mask_rows(x, mask, axis).astype(compute_dtype(x)), q.masked(mask, axis)
     lowest, highest = jnp.finfo(x.dtype).min, jnp.finfo(x.dtype).max
@@ -46,8 +46,8 @@ def row_cross_entropy(x: Array, q: Target, mask: Array | None, axis: int) -> Row
     coefficients = q.all_classes(x, axis)
     terms = coefficients * (gap + expand_class_axis(log_s, axis))
     h = jnp.sum(jnp.where(coefficients == 0, 0, terms), axis)
-    # NaN also where all coefficients are 0. The select keeps XLA:GPU from one sum over classes and examples, which
-    # materializes the terms: 4 passes for 2 with probabilities.
+    # H is NaN also if all coefficients are 0. Without this select XLA:GPU would make one sum over classes and examples
+    # and materialize the terms: 4 passes for 2 with probabilities.
     h = jnp.where(jnp.isnan(negative_m), negative_m, h)
 
     q_sum = jnp.zeros_like(m)

@@ -15,7 +15,7 @@ CLASSES_AT_A_TIME = 4096
 def default_chunk_size(tokens: Size, classes: int) -> int:
     """Tokens in a chunk: float32 logits of 64 MiB and at most a quarter of all on a CPU, of 1 GiB elsewhere.
 
-    Large enough that the gradient of the kernel, which every chunk adds to, is not most of the traffic.
+    Every chunk adds to the kernel gradient; chunks are so large that this is not most of the traffic.
     """
     on_cpu = platform() == "cpu"
     budget, least, most = (2**26, 256, 8192) if on_cpu else (2**30, 1024, 8192)

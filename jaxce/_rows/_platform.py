@@ -1,4 +1,4 @@
-"""Which machine a program is for. It is traced once and lowered for any platform, so the choice waits for that."""
+"""The machine of a program. A program is traced once and lowered for any platform, so lowering chooses by platform."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def by_platform(
     *arguments: Any, one_cpu: Callable[..., T], default: Callable[..., T], gpu: Callable[..., T] | None = None
 ) -> T:
-    """The result of ``one_cpu`` in a program for one CPU device, of ``gpu`` for GPUs if given, else of ``default``."""
+    """``one_cpu`` in a program for one CPU device, ``gpu`` for GPUs if given, else ``default``, of the arguments."""
     ways = {"cpu": one_cpu} if has_one_device() else {}
     if gpu is not None:
         ways |= {"cuda": gpu, "rocm": gpu}
@@ -24,7 +24,7 @@ def by_platform(
 
 
 def has_one_device() -> bool:
-    """Whether there is one device, outside of any `shard_map` or explicit mesh: a partitioner must see sums whole."""
+    """Whether there is one device, outside of any `shard_map` or explicit mesh, so that no partitioner splits a sum."""
     automatic = all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
     return automatic and jax.device_count() == 1
 

@@ -1,4 +1,4 @@
-"""The sums over the classes of a row, and how those of several parts of a row become one."""
+"""The sums over the classes of each row, and the merging of sums over parts of the classes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,11 +12,12 @@ from jaxce._numerics import safe_multiply
 class RowSums(NamedTuple):
     """Sums over the classes of each row of logits ``x``, for a target with coefficients ``q``.
 
-    bfloat16 can hold a loss of 1e-9, but ``1 + 1e-9`` is 1 in float32; so the 1 of the maximum is never added to ``r``.
-    A row of ``-inf`` has the lowest finite ``m`` and ``r = -1``, which gives ``log_z = -inf``.
+    ``r`` is summed without its leading 1: float32 would round ``1 + 1e-9`` to 1, and a loss of 1e-9 to 0. The 1 is the
+    label's term for ids, and the maximum's for probabilities. (`_cpu._fused` is the exception.) A row of ``-inf`` has
+    the lowest finite ``m`` and ``r = -1``, so ``log_z = -inf``.
 
     Args:
-        m: ``max_c x_c``, kept finite.
+        m: ``max_c x_c``, clipped to finite numbers.
         r: ``sum_c exp(x_c - m) - 1``, so that ``log_z = m + log1p(r)``.
         t: ``sum_c q_c (m - x_c)``, with ``0 * inf = 0``.
         q_sum: ``sum_c q_c``.
@@ -30,8 +31,9 @@ class RowSums(NamedTuple):
     def cross_entropy(self) -> "RowCrossEntropy":
         """``H = t + Q log1p(r)``, with ``0 * inf = 0``."""
         log_s = jnp.log1p(self.r)
-        nothing = (self.q_sum == 0) & jnp.isinf(log_s)
-        return RowCrossEntropy(jnp.where(nothing, self.t, self.t + self.q_sum * log_s), self.m, self.r, self.q_sum)
+        zero_times_inf = (self.q_sum == 0) & jnp.isinf(log_s)
+        h = jnp.where(zero_times_inf, self.t, self.t + self.q_sum * log_s)
+        return RowCrossEntropy(h, self.m, self.r, self.q_sum)
 
 
 class RowCrossEntropy(NamedTuple):
@@ -46,9 +48,10 @@ class RowCrossEntropy(NamedTuple):
 def merge(
     parts: RowSums, subtracts_one: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
 ) -> RowSums:
-    """The sums of whole rows from those of parts of their classes; ``maximum`` and ``total`` reduce over the parts.
+    """The sums over all classes from sums over parts of them; ``maximum`` and ``total`` reduce over the parts.
 
-    Of each row one part ``subtracts_one``, the term of the label or of the maximum, so ``r`` has its small digits.
+    One part of each row ``subtracts_one``: the part of the label or of the maximum. With ``s = 1 + r`` and
+    ``gap = m - m_part``, its term ``s exp(-gap) - 1 = r exp(-gap) + expm1(-gap)`` has the small digits of ``r``.
     """
     m = maximum(lax.stop_gradient(parts.m))
     gap = m - parts.m

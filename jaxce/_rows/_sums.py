@@ -1,6 +1,6 @@
 """The sums over the classes of each row: a maximum, then all other sums in one pass.
 
-XLA fuses sums of the same logits into one kernel, so smoothing, class weights and masks cost no pass of their own.
+XLA fuses sums of the same logits into one kernel. So smoothing, class weights and masks cost no extra pass.
 """
 
 import jax.numpy as jnp
@@ -21,17 +21,16 @@ from jaxce._sharding import class_split
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids: bool, at_once: bool) -> RowSums:
-    """The sums over the classes of each row; for class ids the label's own term stays out of ``r`` until the end.
+    """The sums over the classes of each row. The label's own term enters ``r`` last, without its 1.
 
-    The label's logit is found by comparing ids in the pass of the sums, or gathered; the sums are one reduction
-    ``at_once``, or one each.
+    With ``compares_ids`` the label's logit is one more sum, else a gather. ``at_once`` all sums are one reduction.
     """
     raw, x, q = x, mask_rows(x, mask, axis), q.masked(mask, axis)
     m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis).astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
     if q.ids is None:
-        # Two comparisons: XLA:GPU (JAX 0.12) materializes one that both sums share, which costs 5 passes for 3.
+        # Two comparisons: XLA:GPU (JAX 0.12) would materialize a shared one, at a cost of 5 passes for 3.
         terms = {"others": jnp.where(jnp.abs(gap) <= 0, 0, e), "maxima": (gap == 0).astype(m.dtype)}
     else:
         at_label = is_label(q.ids, x, axis)
@@ -40,7 +39,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
             terms["label_gap"] = jnp.where(at_label, gap, 0)
     if q.is_dense:
         dense = q.dense(x, axis)
-        terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # NaN shows in r
+        terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # drops a NaN logit if q_c = 0, but r is NaN then, and so H
     if q.probs is not None:
         terms["q_sum"] = dense
     sums = _sums_at_once(terms, axis) if at_once else {name: jnp.sum(term, axis) for name, term in terms.items()}
@@ -73,7 +72,7 @@ def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
 
 
 def compares_ids(x: Array, axis: int) -> bool:
-    """Whether the label's logit is best found by comparing ids: it is where classes are few or an explicit mesh's."""
+    """Whether to find the label's logit by comparing ids: for few classes, and for classes split by a mesh."""
     return class_split(x, axis) is not None or is_compared(x.shape[axis])
 
 
