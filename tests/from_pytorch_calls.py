@@ -1,4 +1,4 @@
-"""The calls of ``from_pytorch_mistakes.py`` one by one, with a table of dtypes besides, and how to run them."""
+"""The calls of ``from_pytorch_mistakes.py`` one by one, those of a table of dtypes, and the means to run them."""
 
 import contextlib
 import dataclasses
@@ -64,7 +64,7 @@ class Call:
 
     @property
     def wide(self) -> bool:
-        """Whether it takes 64 bits to say it; JAX has them only when told."""
+        """Whether the call has 64-bit arguments, so that JAX needs x64."""
         return bool(re.search(r"f64|float64|\*\*", self.text))
 
     def opened(self) -> tuple[dict[int, np.ndarray], Callable[[dict[int, Any]], tuple[list, dict]]]:

@@ -1,7 +1,7 @@
 """Calls and PyTorch's verdict on each: an error, or an output of a shape and dtype; arrays are NumPy's.
 
-``CALLS`` holds blocks. The first line of one is a call with a gap, ``_``; its name may be a family, or several with
-``|`` between. Below stand verdicts, and after each the texts that fill the gap:
+``CALLS`` holds blocks. The first line of a block is a call with a gap, ``_``. Its name may be a family, or several
+names with ``|`` between. Below stand verdicts, and after each the texts that fill the gap:
 
 - ``raises``: refused. ``raises by value``: refused for the numbers in an array, unknown while tracing.
 - ``f32(2)``: accepted, a float32 of shape (2,); ``f32(...)``: of the common shape of the arrays. ``by value``:

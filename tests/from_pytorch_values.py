@@ -159,7 +159,7 @@ def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def class_weights(rng: np.random.RandomState, shape: Shape, *_: Any) -> np.ndarray:
-    """Positive but for the last, which is 0."""
+    """Positive numbers, and 0 for the last class."""
     weights = rng.uniform(0.2, 3, shape)
     weights[-1] = 0
     return weights

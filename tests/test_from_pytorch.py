@@ -48,7 +48,7 @@ LAYERS = {
     "soft_margin_loss": "SoftMarginLoss",
 }
 WITHOUT_CLASS = [row for row in OUTCOMES if row.startswith(("huber_loss", "l1_loss", "mse_loss")) and "weight" in row]
-"""Options that the classes lack: weights, and ``batchmean`` beside deprecated arguments."""
+"""Options that the classes lack: weights, and ``batchmean`` with deprecated arguments."""
 WITHOUT_CLASS.append("kl_div-legacy-batchmean")
 
 FLOAT32 = {"value": 2e-6, "gradient": 2e-5, "second": 1e-4}
@@ -173,7 +173,7 @@ def outputs(case: Case, inputs: dict[str, Array], directions: dict[str, Array]) 
 
 
 def call(case: Case, arrays: dict[str, Any], layer: str = "") -> Array:
-    """The value of the function or of the class, which must warn if PyTorch does."""
+    """The value of the function or of the class; either must warn if PyTorch does."""
     arguments = arrays | case.options
     if "dtype" in arguments and arrays["input"].dtype == jnp.float64:
         arguments["dtype"] = jnp.float64
@@ -189,7 +189,7 @@ def call(case: Case, arrays: dict[str, Any], layer: str = "") -> Array:
 
 
 def assert_close(actual: dict[str, Array], expected: Arrays, case: Case, rtols: dict[str, float]) -> None:
-    """Shapes, dtypes and numbers; NaN where PyTorch has NaN."""
+    """Compares shapes, dtypes and numbers; NaN equals NaN."""
     assert actual.keys() == expected.keys()
     orders = ("value", "gradient", "second")
     for name, x in expected.items():

@@ -68,7 +68,7 @@ def test_raises_where_pytorch_raises_under_a_trace_too(call: Call) -> None:
 @each(lambda call: call.verdict == "raises by value")
 def test_wrong_values_raise_or_are_nan_under_a_trace(call: Call) -> None:
     refuse(call)
-    if call.name != "one_hot":  # whose integers know no NaN
+    if call.name != "one_hot":  # its integers have no NaN
         assert np.isnan(call.run(jax.jit))
 
 

@@ -37,7 +37,7 @@ from jaxce.torch._labels import (
     open_linear_labels,
     with_labels,
 )
-from jaxce.torch._reductions import apply_class_reduction, apply_reduction
+from jaxce.torch._reductions import apply_reduction, run_loss
 
 
 def cross_entropy(
@@ -95,13 +95,11 @@ def cross_entropy(
     """
     reduction = open_reduction(reduction, size_average, reduce)
     x = open_classes(input, target, weight, ignore_index, probabilities=True)
-    return _cross_entropy(x, reduction, label_smoothing)
+    return run_loss(_cross_entropy, _with_smoothing(x, label_smoothing), reduction)
 
 
-def _cross_entropy(x: TorchInputs, reduction: str, label_smoothing: Hyperparameter) -> Array:
-    smoothing = open_smoothing(label_smoothing, compute_dtype(x.logits))
-    loss, weights = _terms(dataclasses.replace(x, hyperparameters=smoothing))
-    return apply_class_reduction(x, loss, weights, reduction)
+def _with_smoothing(x: TorchInputs, label_smoothing: Hyperparameter) -> TorchInputs:
+    return dataclasses.replace(x, hyperparameters=open_smoothing(label_smoothing, compute_dtype(x.logits)))
 
 
 def nll_loss(
@@ -154,9 +152,12 @@ def nll_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce)
     x = open_classes(input, target, weight, ignore_index, probabilities=False)
+    return run_loss(_nll, x, reduction)
+
+
+def _nll(x: TorchInputs) -> tuple[Array, Array]:
     (q, weights), log_p = coefficients(x), x.logits.astype(compute_dtype(x.logits))
-    loss = -q.label_weight * _label_log_prob(log_p, q.ids, cast(TorchIds, x.labels).valid, x.axis)
-    return apply_class_reduction(x, loss, weights, reduction)
+    return -q.label_weight * _label_log_prob(log_p, q.ids, cast(TorchIds, x.labels).valid, x.axis), weights
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -237,7 +238,7 @@ def linear_cross_entropy(
         return _by_chunks(x, w, b, y.labels, y, reduction, label_smoothing)
     logits = jnp.tensordot(x, w, (-1, -1))
     logits = logits if b is None else logits + jnp.broadcast_to(b, logits.shape)
-    return _cross_entropy(with_labels(logits, y), reduction, label_smoothing)
+    return run_loss(_cross_entropy, _with_smoothing(with_labels(logits, y), label_smoothing), reduction)
 
 
 def _by_chunks(
@@ -257,11 +258,11 @@ def _by_chunks(
 
 def _not_ignored_terms(x: SoftmaxInputs) -> tuple[Array, Array]:
     """Loss and weight of each example; the loss of an ignored label is 0."""
-    loss, weights = _terms(x)
+    loss, weights = _cross_entropy(x)
     return fill_masked(loss, cast(TorchIds, x.labels).not_ignored), weights
 
 
-def _terms(x: SoftmaxInputs) -> tuple[Array, Array]:
+def _cross_entropy(x: SoftmaxInputs) -> tuple[Array, Array]:
     """Loss and weight of each example."""
     q, weights = coefficients(x, x["label_smoothing"])
     loss, log_z = cross_entropy_from_logits(x, q)

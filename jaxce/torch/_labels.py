@@ -39,11 +39,12 @@ class TorchIds(Ids):
     not_ignored: ArrayOrTangent
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TorchInputs(SoftmaxInputs):
     """Logits and labels, checked by PyTorch's rules, and the dtype of the loss."""
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any] = dataclasses.field(metadata={"static": True})
 
 
 class Labels(NamedTuple):

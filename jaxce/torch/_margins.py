@@ -1,5 +1,6 @@
 """PyTorch's hinge losses: its rules around the formulas of the core."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -122,10 +123,16 @@ def multilabel_margin_loss(
     reduction = open_reduction(reduction, size_average, reduce)
     x, y, _, dtype = open_rows(input, target)
     ids, listed = open_label_sets(x, y, jnp.shape(input))
-    counts = _label_counts(x, ids.ids, listed)
-    loss = multilabel_hinge(x, counts, (counts == 0).astype(x.dtype), 1)
+    loss = _multilabel_margin(x, ids.ids, listed)
     loss = only_valid(loss, x, None if ids.valid is None else jnp.all(ids.valid, -1), 1)
     return apply_reduction(loss.reshape(jnp.shape(input)[:-1]), reduction, dtype)
+
+
+@jax.jit
+def _multilabel_margin(x: Array, ids: Array, listed: Array) -> Array:
+    """The loss of each row; without `jit`, loops would compile again at every call."""
+    counts = _label_counts(x, ids, listed)
+    return multilabel_hinge(x, counts, (counts == 0).astype(x.dtype), 1)
 
 
 def _label_counts(x: Array, ids: Array, listed: Array) -> Array:

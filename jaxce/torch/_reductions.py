@@ -1,7 +1,10 @@
 """PyTorch's reductions: the mean over no example is NaN, and the result has the dtype of the inputs."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,8 +22,18 @@ def apply_reduction(values: Array, reduction: str, dtype: np.dtype[Any], weights
     return values.astype(dtype)
 
 
-def apply_class_reduction(x: TorchInputs, values: Array, weights: Array, reduction: str) -> Array:
-    """Reduces the losses of classes; with ids, the mean divides by the weights of the labels that are not ignored."""
+def run_loss(formula: Callable[[TorchInputs], tuple[Array, Array]], x: TorchInputs, reduction: str) -> Array:
+    """Evaluates loss and weight of each example and reduces them, in one compiled program also outside of `jit`.
+
+    With ids, the mean divides by the weights of the labels that are not ignored.
+    """
+    loss: Array = _run_loss(formula, x, reduction)
+    return loss
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _run_loss(formula: Callable[[TorchInputs], tuple[Array, Array]], x: TorchInputs, reduction: str) -> Array:
+    values, weights = formula(x)
     if not isinstance(x.labels, TorchIds):
         return apply_reduction(values, reduction, x.dtype)
     weights, not_ignored = jnp.broadcast_to(weights, values.shape), x.labels.not_ignored
