@@ -16,6 +16,7 @@ from jaxce._cross_entropy import cross_entropy_from_logits
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import free_axes
 from jaxce._numerics import compute_dtype, fill_masked
+from jaxce._rows import class_dot
 from jaxce._targets import target as coefficients
 from jaxce._types import Hyperparameter, Layer, LinearInputs, SoftmaxInputs, Tokens
 from jaxce.torch._arguments import (
@@ -156,14 +157,15 @@ def nll_loss(
 
 
 def _nll(x: TorchInputs) -> tuple[Array, Array]:
-    (q, weights), log_p = coefficients(x), x.logits.astype(compute_dtype(x.logits))
-    return -q.label_weight * _label_log_prob(log_p, q.ids, cast(TorchIds, x.labels).valid, x.axis), weights
+    q, weights = coefficients(x)
+    return -q.label_weight * _label_log_prob(x.logits, q.ids, cast(TorchIds, x.labels).valid, x.axis), weights
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _label_log_prob(log_p: Array, ids: Array, valid: Array | None, axis: int) -> Array:
-    """``l_y`` of each example."""
-    return take_class(log_p, ids, axis)
+    """``l_y`` of each example, in the computing dtype."""
+    label = Target(ids=ids, label_weight=jnp.ones((), compute_dtype(log_p)))
+    return class_dot(log_p, label, axis=axis)
 
 
 @_label_log_prob.defjvp
@@ -173,10 +175,10 @@ def _label_log_prob_jvp(axis: int, primals: tuple[Any, ...], tangents: tuple[Any
     For an invalid id it adds the tangents of all classes: its weight of NaN must reach the whole row.
     """
     (log_p, ids, valid), (d_log_p, *_) = primals, tangents
-    selected = is_label(ids, d_log_p, axis)
+    label_log_prob, selected = _label_log_prob(log_p, ids, valid, axis), is_label(ids, d_log_p, axis)
     if valid is not None:
         selected |= ~expand_class_axis(valid, axis)
-    return _label_log_prob(log_p, ids, valid, axis), jnp.sum(jnp.where(selected, d_log_p, 0), axis)
+    return label_log_prob, jnp.sum(jnp.where(selected, d_log_p.astype(label_log_prob.dtype), 0), axis)
 
 
 def linear_cross_entropy(
