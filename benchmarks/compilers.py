@@ -1,18 +1,22 @@
-"""What the TPU's compiler makes of each contestant, on a machine without a TPU: `python benchmarks/compilers.py`.
+"""What the compilers of TPUs and of the H100 make of each contestant, without the hardware.
 
-Needs ``jax[tpu]`` (Linux, x86-64) and the packages of the tests. Every figure is read off a compiled program, so it is
-exact, the same each time, and no time. The library to measure is the one on the path.
+Needs the packages of the tests, and for TPUs ``jax[tpu]`` (Linux, x86-64). The H100 is compiled for by hand: it needs
+``jax[cuda12]`` of JAX 0.12, 6 GB of packages. Every figure is read off a compiled program, so it is exact, the same
+each time, and no time. The library to measure is the one on the path.
 
-    python benchmarks/compilers.py                 # some minutes; replaces the rows of "jaxce", optax and plain JAX
-    python benchmarks/compilers.py --name before   # the same of another checkout on the path, under another name
+    python benchmarks/compilers.py                 # the TPUs, some minutes; replaces their rows
+    python benchmarks/compilers.py --chips h100    # the H100, a minute
+    python benchmarks/compilers.py --name before   # another checkout on the path, under another name
 """
 
 import argparse
 import csv
 import math
+import os
 import pathlib
 import sys
 
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_autotune_level=0"  # it would time kernels
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 
 import on_tpu  # sets what libtpu wants to know before JAX is imported
@@ -23,14 +27,52 @@ import jaxce
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
+from jax.experimental import topologies  # isort: skip
 
 IGNORED, SMOOTHING = -100, 0.1
-SHAPES = [
-    ((8192, 50257), -1, "bfloat16"),
-    ((8192, 50257), -1, "float32"),
-    ((8, 21, 512, 512), 1, "float32"),
-]
+LANGUAGE, PIXELS = ((8192, 50257), -1), ((8, 21, 512, 512), 1)
+TPU_SHAPES = [(*LANGUAGE, "bfloat16"), (*LANGUAGE, "float32"), (*PIXELS, "float32")]
 """Arrays that do not fit the chip's scratchpad: of smaller ones, whole passes cannot be told from prefetched slices."""
+
+H100_SHAPES = [
+    *TPU_SHAPES,
+    ((8, 512, 512, 21), -1, "bfloat16"),
+    ((4096, 1000), -1, "float32"),
+    ((65536, 10), -1, "float32"),
+]
+H100 = """
+platform_name: "CUDA"
+device_description_str: "NVIDIA H100 80GB HBM3"
+gpu_device_info {
+  name: "NVIDIA H100 80GB HBM3"
+  device_vendor: "NVIDIA Corporation"
+  cuda_compute_capability { major: 9 }
+  core_count: 132
+  fpus_per_core: 128
+  clock_rate_ghz: 1.98
+  threads_per_warp: 32
+  threads_per_block_limit: 1024
+  threads_per_core_limit: 2048
+  registers_per_block_limit: 65536
+  registers_per_core_limit: 65536
+  shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 232448
+  shared_memory_per_core: 233472
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  l2_cache_size: 52428800
+  device_memory_size: 85899345920
+  memory_bandwidth: 3352320000000
+}
+"""
+"""The card as XLA:GPU asks a real one to describe itself."""
+
+
+def device(chip):
+    if chip != "h100":
+        return on_tpu.devices(on_tpu.CHIPS[chip])[0]
+    return topologies.get_topology_desc(chip, "cuda", target_config=H100, topology="1x1x1").devices[0]
 
 
 def contestants(axis, options):
@@ -68,10 +110,10 @@ def along(w, x, axis):
     return w.reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)])
 
 
-def rows(name):
+def rows(name, chips):
     """One row for each program: whole passes over the logits, temporaries in parts of them, and gathers."""
-    for chip in on_tpu.CHIPS:
-        for shape, axis, dtype in SHAPES:
+    for chip in chips:
+        for shape, axis, dtype in H100_SHAPES if chip == "h100" else TPU_SHAPES:
             ids = tuple(n for d, n in enumerate(shape) if d != axis % len(shape))
             given = [(shape, dtype), (ids, jnp.int32), ((shape[axis],), jnp.float32)]
             for options in (False, True):
@@ -79,7 +121,8 @@ def rows(name):
                     if name != "jaxce" and who != "jaxce":
                         continue
                     for work in report.WORKS:
-                        program = on_tpu.compiled(call if work == "forward" else jax.value_and_grad(call), chip, *given)
+                        function = call if work == "forward" else jax.value_and_grad(call)
+                        program = on_tpu.compiled_for(device(chip), function, *given)
                         what = " weights, ignored, smoothing" if options else ""
                         yield {
                             "chip": chip,
@@ -96,13 +139,14 @@ def rows(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="jaxce", help="the contestant's name for the library on the path")
-    name = parser.parse_args().name
+    parser.add_argument("--chips", nargs="+", default=list(on_tpu.CHIPS), choices=[*on_tpu.CHIPS, "h100"])
+    given = parser.parse_args()
     old = []
     if report.COMPILED.exists():
         with open(report.COMPILED, newline="") as file:
             old = list(csv.DictReader(file))
     key = ("chip", "case", "contestant", "work")
-    kept = {tuple(row[k] for k in key): row for row in [*old, *rows(name)]}
+    kept = {tuple(row[k] for k in key): row for row in [*old, *rows(given.name, given.chips)]}
     with open(report.COMPILED, "w", newline="") as file:
         writer = csv.DictWriter(file, report.COMPILED_FIELDS, lineterminator="\n")
         writer.writeheader()

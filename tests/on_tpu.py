@@ -35,7 +35,12 @@ def devices(topology):
 
 def compiled(function, chip, *shapes):
     """The program for one chip; the shapes are pairs of a shape and a dtype."""
-    sharding = SingleDeviceSharding(devices(CHIPS[chip])[0])
+    return compiled_for(devices(CHIPS[chip])[0], function, *shapes)
+
+
+def compiled_for(device, function, *shapes):
+    """The program for one device."""
+    sharding = SingleDeviceSharding(device)
     given = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape, dtype in shapes]
     return jax.jit(function).lower(*given).compile()
 
@@ -57,15 +62,30 @@ def elements(result):
 
 def passes(program, size):
     """How often arrays of at least ``size`` elements are read or written; a gather reads no array as a whole."""
-    result_of, total = {}, 0
-    for name, result, operation, operands, rest in instructions(program.as_text()):
+    text = program.as_text()
+    result_of, total, gathered = {}, 0, only_gathered(text)
+    for name, result, operation, operands, rest in instructions(text):
         result_of[name] = result
         is_gather = operation == "gather" or name.startswith("gather")
         if operation in NO_KERNEL or is_gather or "calls=%bitcast" in rest:
             continue
-        arrays = [result, *(result_of.get(operand, "") for operand in re.findall(r"%([\w.\-]+)", operands))]
-        total += sum(elements(array) >= size for array in arrays)
+        fused = re.search(r"calls=%([\w.\-]+)", rest)
+        given = enumerate(re.findall(r"%([\w.\-]+)", operands))
+        read = [result_of.get(operand, "") for i, operand in given if not (fused and (fused[1], i) in gathered)]
+        total += sum(elements(array) >= size for array in [result, *read])
     return total
+
+
+def only_gathered(text):
+    """The parameters of fused computations, by name and position, that only a gather reads."""
+    found = set()
+    for computation in text[: text.index("ENTRY")].split("\n\n"):
+        name = re.match(r"\s*%([\w.\-]+) \(", computation)
+        for parameter, position in re.findall(r"%([\w.\-]+) = \S+ parameter\((\d+)\)", computation):
+            uses = [line for line in computation.splitlines()[1:] if re.search(rf"%{re.escape(parameter)}[,)]", line)]
+            if name and uses and all(f" gather(%{parameter}," in line for line in uses):
+                found.add((name[1], int(position)))
+    return found
 
 
 def gathers(program):
