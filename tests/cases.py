@@ -1,6 +1,7 @@
-"""One row per public loss: how to draw valid inputs for it, its options, and its float64 reference.
+"""The public losses, one row each: a new loss is one more row, and every law in `laws/` then runs on it.
 
-A law in `laws.py` takes a row, a kind of labels and a set of options, and holds for all of them.
+A row names the loss, what an example is, the kinds of labels, the options, and last what is special. The float64
+reference has the loss's name and stands in `reference.py`.
 """
 
 import dataclasses
@@ -10,335 +11,109 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import reference
+from inputs import draw_log_probs, draw_logits, draw_probs
 
 import jaxce
 
-CLASSES = 5
-IGNORED = -100
+SHARED = "class_weights sample_weights where"
+SOFTMAX = f"{SHARED} ignore_index label_smoothing"
+LINEAR = f"{SOFTMAX} z_loss bias logit_scale logit_softcap"
+SIGMOID = f"{SHARED} label_smoothing"
 
-PER_CLASS = ("bias", "class_weights", "pos_weight")
-HYPERPARAMETERS = {
-    "label_smoothing": 0.125,
-    "z_loss": 0.0625,
-    "logit_scale": 0.75,
-    "logit_softcap": 4.0,
-    "gamma": 1.5,
-    "gamma_pos": 0.5,
-    "gamma_neg": 2.5,
-    "clip": 0.125,
-    "epsilon": 2.0,
-    "q": 0.5,
-    "alpha": 0.75,
-    "beta": 0.25,
-    "smooth": 0.5,
-    "margin": 1.5,
-    "p": 2,
-}
-OPTIONS = (*PER_CLASS, "sample_weights", "where", "ignore_index", *HYPERPARAMETERS)
+EXECUTION = ("activation", "variant", "absent", "batch_axis", "kernel_layout", "chunk_size", "in_specs", "has_aux")
+"""Keywords that the laws do not vary; each has tests of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A public loss. `family` says what an example is: a "row" of classes, an "element", or a "region" of rows.
+    """A public loss. `example` says what an example is: a "row" of classes, an "element", or a "region" of rows.
 
-    `label_kinds` are those it takes, `any_axis` says whether its classes may lie along any axis, and `elsewhere` are
-    the keywords that say how it is computed and not what, which have tests of their own. One that `looks_up` a class by
-    its id can be checked for ids out of bounds.
+    `labels` are the kinds of labels: "ids", "probs" (rows that sum to 1), "hard" (0 or 1), "soft" (0 to 1), "signs"
+    (-1 or 1). `fixed` are arguments of every call. The loss is `shift_invariant` if a number added to all logits
+    changes nothing, and `checks_index` if `checkify.index_checks` names an invalid id.
     """
 
-    loss: Callable[..., Any]
-    reference: Callable[..., Any]
-    family: str
-    draw_input: Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]
+    name: str
+    example: str
+    labels: tuple[str, ...]
     options: tuple[str, ...]
-    label_kinds: tuple[str, ...]
-    shifts: bool = False
+    draw_input: Callable[..., Any] = draw_logits
+    fixed: tuple[tuple[str, str], ...] = ()
+    shift_invariant: bool = False
     any_axis: bool = True
-    elsewhere: tuple[str, ...] = ()
-    looks_up: bool = True
+    checks_index: bool = False
+
+    def __str__(self) -> str:
+        return "-".join((self.name, *(value for _, value in self.fixed)))
 
     @property
-    def name(self) -> str:
-        return self.loss.__name__
+    def loss(self) -> Callable[..., Any]:
+        return getattr(jaxce, self.name)
+
+    @property
+    def keywords(self) -> set[str]:
+        """The options of the loss by its signature."""
+        parameters = inspect.signature(self.loss).parameters.values()
+        named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return named - {"axis", "reduction", "class_axis_name", *EXECUTION, *dict(self.fixed)}
+
+    def call(self, x: Any, labels: Any, *, axis: int, **options: Any) -> Any:
+        """The loss of an array of logits or probabilities, whatever arguments it has."""
+        options |= dict(self.fixed)
+        if self.name == "linear_cross_entropy":  # the hidden states are the logits; the last chunk is padded
+            return self.loss(x, jnp.eye(x.shape[axis], dtype=x.dtype), labels, chunk_size=3, **options)
+        if self.name == "entropy":
+            return self.loss(x, axis=axis, **options)
+        if self.example == "region":  # the examples lie along the first axis that is not the classes'
+            options["batch_axis"] = int(axis % x.ndim == 0)
+        return self.loss(x, labels, axis=axis, **options)
+
+    def expected(self, x: Any, labels: Any, *, axis: int, **options: Any) -> Any:
+        """The reference's value and weight of each example."""
+        return getattr(reference, self.name)(x, labels, axis=axis, **options, **dict(self.fixed))
 
     def allowed(self, kind: str) -> tuple[str, ...]:
-        """The options that can be meant with this kind of labels."""
-        return tuple(o for o in self.options if not (o == "ignore_index" and kind == "probs"))
+        """The options that have a meaning with this kind of labels."""
+        return tuple(o for o in self.options if o != "ignore_index" or kind == "ids")
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Arguments of one call, in float64 and plain integers."""
-
-    case: Case
-    x: np.ndarray
-    labels: np.ndarray
-    options: dict[str, Any]
-    axis: int
-
-    def call(
-        self, x: Any = None, labels: Any = None, reduction: Any = "mean", dtype: Any = jnp.float32, **changed: Any
-    ):
-        """The library's loss on these arguments, cast to `dtype`."""
-        x = self.x if x is None else x
-        labels = self.labels if labels is None else labels
-        options = {k: cast(v, dtype) for k, v in {**self.options, **changed}.items()}
-        return self.case.loss(cast(x, dtype), cast(labels, dtype), axis=self.axis, reduction=reduction, **options)
-
-    def expected(self, reduction: str = "mean", **changed: Any) -> Any:
-        """The reference's answer on the same arguments."""
-        arguments = {"x": self.x, "labels": self.labels, "axis": self.axis, **self.options, **changed}
-        x, labels = arguments.pop("x"), arguments.pop("labels")
-        return reference.reduced(*self.case.reference(x, labels, **arguments), reduction)
-
-    @property
-    def moving(self) -> dict[str, np.ndarray]:
-        """The arguments with a derivative, by name."""
-        arrays = {"x": self.x, **({"labels": self.labels} if self.labels.dtype.kind == "f" else {})}
-        return arrays | {k: v for k, v in self.options.items() if k in (*PER_CLASS, "sample_weights")}
-
-    @property
-    def masked(self) -> tuple[int, ...]:
-        """The shape of a mask."""
-        return mask_shape(self.case, self.x.shape, self.axis)
-
-    @property
-    def examples(self) -> tuple[int, ...]:
-        """The shape of the loss without a reduction."""
-        return self.masked[:1] if self.case.family == "region" else self.masked
+def row(name: str, example: str, labels: str, options: str, *, fixed: str = "", **rest: Any) -> Case:
+    """A row of the table; `fixed` is written `name=value name=value`."""
+    pairs = tuple(tuple(pair.split("=")) for pair in fixed.split())
+    return Case(name, example, tuple(labels.split()), tuple(options.split()), fixed=pairs, **rest)
 
 
-def mask_shape(case: Case, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """The shape of the input, or without its classes."""
-    axis %= len(shape)
-    return shape if case.family == "element" else shape[:axis] + shape[axis + 1 :]
-
-
-def cast(value: Any, dtype: Any) -> Any:
-    """Floating NumPy arrays become JAX arrays of `dtype`; everything else stays."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return jnp.asarray(value, dtype)
-    return value
-
-
-def draw(
-    case: Case,
-    kind: str,
-    options: tuple[str, ...] = (),
-    shape: tuple[int, ...] = (3, 4, CLASSES),
-    axis: int = -1,
-    seed: int = 0,
-) -> Sample:
-    """Arguments for one call; float64 values that float32 holds exactly."""
-    rng = np.random.default_rng([seed, len(shape), sum(map(ord, case.name + kind))])
-    x = case.draw_input(rng, shape, axis)
-    examples = mask_shape(case, shape, axis)
-    classes = shape[axis]
-    if kind == "ids":
-        labels = rng.integers(0, classes, examples)
-    elif kind == "probs":
-        labels = np.moveaxis(rng.dirichlet(np.ones(classes), examples), -1, axis)
-    elif kind == "hard":
-        labels = rng.integers(0, 2, shape)
-    elif kind == "signs":
-        labels = 2 * rng.integers(0, 2, shape) - 1
-    else:
-        labels = rng.uniform(0.05, 0.95, shape)
-    values: dict[str, Any] = {
-        "class_weights": rng.uniform(0.5, 2.0, classes),
-        "sample_weights": rng.uniform(0.5, 2.0, (*examples[:-1], 1) if len(examples) > 1 else examples),
-        "where": rng.random(examples) < 0.7,
-        "pos_weight": rng.uniform(0.5, 2.0, classes),
-        "ignore_index": IGNORED,
-        "bias": rng.normal(size=classes),
-        **HYPERPARAMETERS,
-    }
-    if "where" in options and values["where"].size:
-        values["where"].flat[0] = False
-        values["where"].flat[-1] = True
-    if "ignore_index" in options and labels.size > 1:
-        labels.flat[labels.size // 2] = IGNORED
-    rounded = {k: _float32(v) for k, v in values.items()}
-    return Sample(
-        case,
-        _float32(x),
-        _float32(labels),
-        {k: rounded[k] for k in OPTIONS if k in options and k in case.options},
-        axis,
-    )
-
-
-def _float32(value: Any) -> Any:
-    """The same values, rounded to float32, so that every dtype above it computes on equal inputs."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return value.astype(np.float32).astype(np.float64)
-    return value
-
-
-def _logits(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    return 3 * rng.normal(size=shape)
-
-
-def _log_probs(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    return np.log(np.moveaxis(rng.dirichlet(np.ones(shape[axis]), tuple(np.delete(shape, axis))), -1, axis) + 1e-3)
-
-
-def _probs(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    return rng.uniform(0.02, 0.98, shape)
-
-
-@functools.wraps(jaxce.linear_cross_entropy)
-def _linear(logits: Any, labels: Any, *, axis: int, **options: Any) -> Any:
-    """The loss of a layer that hands its hidden states on, in several chunks, some with a padded last one."""
-    kernel = jnp.eye(logits.shape[axis], dtype=logits.dtype)
-    return jaxce.linear_cross_entropy(logits, kernel, labels, chunk_size=3, **options)
-
-
-def _shaped(loss: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
-    """A loss over regions, the examples along the first axis that has no classes, or a variant of another loss."""
-
-    @functools.wraps(loss)
-    def call(logits: Any, labels: Any, *, axis: int, **options: Any) -> Any:
-        batch = {"batch_axis": int(axis % logits.ndim == 0)} if loss in REGIONS else {}
-        return loss(logits, labels, axis=axis, **batch, **fixed, **options)
-
-    return call
-
-
-REGIONS = (
-    jaxce.dice_loss,
-    jaxce.tversky_loss,
-    jaxce.jaccard_loss,
-    jaxce.lovasz_softmax,
-    jaxce.lovasz_hinge,
-)
-
-
-@functools.wraps(jaxce.entropy)
-def _entropy(logits: Any, labels: Any, **options: Any) -> Any:
-    return jaxce.entropy(logits, **options)
-
-
-_SHARED = ("class_weights", "sample_weights", "where")
-_SOFTMAX = (*_SHARED, "ignore_index", "label_smoothing")
-
-
-def _row(name: str, *options: str, kinds: tuple[str, ...] = ("ids", "probs"), **changed: Any) -> Case:
-    """A loss of logits whose reference has its name."""
-    given = {"family": "row", "draw_input": _logits, "looks_up": "ids" in kinds} | changed
-    variant = given.pop("variant", {})
-    loss = getattr(jaxce, name)
-    loss = _shaped(loss, **variant) if variant or loss in REGIONS else loss
-    wanted = functools.partial(getattr(reference, name), **variant)
-    elsewhere = ("variant", "activation", "absent", "batch_axis", *given.pop("elsewhere_too", ()))
-    elsewhere = tuple(e for e in elsewhere if e in inspect.signature(loss).parameters)
-    return Case(loss, wanted, options=options, label_kinds=kinds, elsewhere=elsewhere, **given)
-
+shifted = functools.partial(row, shift_invariant=True)
 
 CASES = [
-    Case(
-        jaxce.cross_entropy,
-        reference.cross_entropy,
-        "row",
-        _logits,
-        (*_SHARED, "ignore_index", "label_smoothing", "z_loss"),
-        ("ids", "probs"),
-        shifts=True,
+    # loss                             example    labels        options
+    shifted("cross_entropy", "row", "ids probs", f"{SOFTMAX} z_loss", checks_index=True),
+    row("linear_cross_entropy", "row", "ids", LINEAR, any_axis=False, checks_index=True),
+    row("nll_loss", "row", "ids probs", f"{SHARED} ignore_index", draw_input=draw_log_probs, checks_index=True),
+    shifted("focal_loss", "row", "ids probs", f"{SOFTMAX} gamma", checks_index=True),
+    shifted("poly1_loss", "row", "ids probs", f"{SOFTMAX} epsilon", checks_index=True),
+    shifted("generalized_cross_entropy", "row", "ids probs", f"{SOFTMAX} q", checks_index=True),
+    shifted("kl_divergence", "row", "ids probs", SOFTMAX),
+    shifted("js_divergence", "row", "ids probs", SOFTMAX),
+    shifted("brier_loss", "row", "ids probs", SOFTMAX),
+    shifted("entropy", "row", "probs", "sample_weights where"),
+    row("multiclass_hinge_loss", "row", "ids", f"{SHARED} ignore_index margin p", fixed="variant=weston-watkins"),
+    row("multiclass_hinge_loss", "row", "ids", f"{SHARED} ignore_index margin p", fixed="variant=crammer-singer"),
+    shifted("multilabel_margin_loss", "row", "hard soft", "sample_weights where"),
+    row("multilabel_soft_margin_loss", "row", "hard soft", SHARED),
+    row("sigmoid_binary_cross_entropy", "element", "hard soft", f"{SIGMOID} pos_weight"),
+    row("binary_cross_entropy", "element", "hard soft", SHARED, draw_input=draw_probs),
+    row("sigmoid_focal_loss", "element", "hard soft", f"{SIGMOID} alpha gamma"),
+    row("asymmetric_loss", "element", "hard soft", f"{SIGMOID} gamma_pos gamma_neg clip"),
+    row("soft_margin_loss", "element", "signs soft", SHARED),
+    row("dice_loss", "region", "ids probs", f"{SHARED} ignore_index smooth", fixed="activation=softmax"),
+    row(
+        *("tversky_loss", "region", "ids probs", f"{SHARED} ignore_index alpha beta gamma smooth"),
+        fixed="activation=none absent=skip",
+        draw_input=draw_probs,
     ),
-    Case(
-        _linear,
-        reference.linear_cross_entropy,
-        "row",
-        _logits,
-        (*_SHARED, "ignore_index", "label_smoothing", "z_loss", "bias", "logit_scale", "logit_softcap"),
-        ("ids",),
-        any_axis=False,
-        elsewhere=("kernel_layout", "chunk_size", "in_specs", "has_aux"),
-    ),
-    Case(jaxce.nll_loss, reference.nll_loss, "row", _log_probs, (*_SHARED, "ignore_index"), ("ids", "probs")),
-    Case(
-        jaxce.sigmoid_binary_cross_entropy,
-        reference.sigmoid_binary_cross_entropy,
-        "element",
-        _logits,
-        (*_SHARED, "label_smoothing", "pos_weight"),
-        ("hard", "soft"),
-        looks_up=False,
-    ),
-    Case(
-        jaxce.binary_cross_entropy,
-        reference.binary_cross_entropy,
-        "element",
-        _probs,
-        _SHARED,
-        ("hard", "soft"),
-        looks_up=False,
-    ),
-    _row("focal_loss", *_SOFTMAX, "gamma", shifts=True),
-    _row("poly1_loss", *_SOFTMAX, "epsilon", shifts=True),
-    _row("generalized_cross_entropy", *_SOFTMAX, "q", shifts=True),
-    _row("kl_divergence", *_SOFTMAX, shifts=True, looks_up=False),
-    _row("js_divergence", *_SOFTMAX, shifts=True, looks_up=False),
-    _row("brier_loss", *_SOFTMAX, shifts=True, looks_up=False),
-    Case(_entropy, reference.entropy, "row", _logits, _SHARED[1:], ("probs",), shifts=True, looks_up=False),
-    _row("sigmoid_focal_loss", *_SHARED, "label_smoothing", "alpha", "gamma", family="element", kinds=("hard", "soft")),
-    _row(
-        "asymmetric_loss",
-        *(*_SHARED, "label_smoothing", "gamma_pos", "gamma_neg", "clip"),
-        family="element",
-        kinds=("hard", "soft"),
-    ),
-    _row("soft_margin_loss", *_SHARED, family="element", kinds=("signs", "soft")),
-    _row("multilabel_soft_margin_loss", *_SHARED, kinds=("hard", "soft")),
-    _row("multilabel_margin_loss", *_SHARED[1:], kinds=("hard", "soft"), shifts=True),
-    *(
-        _row(
-            "multiclass_hinge_loss",
-            *_SHARED,
-            "ignore_index",
-            "margin",
-            "p",
-            kinds=("ids",),
-            variant={"variant": v},
-            looks_up=False,
-        )
-        for v in ("weston-watkins", "crammer-singer")
-    ),
-    _row(
-        "dice_loss",
-        *_SHARED,
-        "ignore_index",
-        "smooth",
-        family="region",
-        looks_up=False,
-        variant={"activation": "softmax"},
-    ),
-    _row(
-        "tversky_loss",
-        *(*_SHARED, "ignore_index", "alpha", "beta", "gamma", "smooth"),
-        family="region",
-        looks_up=False,
-        draw_input=_probs,
-        variant={"activation": "none", "absent": "skip"},
-    ),
-    _row(
-        "jaccard_loss",
-        *(*_SHARED, "smooth"),
-        family="region",
-        kinds=("hard", "soft"),
-        variant={"activation": "sigmoid"},
-        elsewhere_too=("ignore_index",),
-    ),
-    _row("lovasz_softmax", *_SHARED, "ignore_index", family="region", looks_up=False),
-    _row("lovasz_hinge", *_SHARED, family="region", kinds=("hard", "soft")),
+    row("jaccard_loss", "region", "hard soft", f"{SHARED} ignore_index smooth", fixed="activation=sigmoid"),
+    row("lovasz_softmax", "region", "ids probs", f"{SHARED} ignore_index"),
+    row("lovasz_hinge", "region", "hard soft", SHARED),
 ]
-
-ROWS = [(case, kind) for case in CASES for kind in case.label_kinds]
-
-
-def option_sets(case: Case, kind: str) -> list[tuple[str, ...]]:
-    """No option, each alone, and all together."""
-    allowed = case.allowed(kind)
-    return [(), *((option,) for option in allowed), allowed]

@@ -25,6 +25,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--thin", action="store_true", help="a smaller pass for one more version of JAX; see THIN")
+
+
+@pytest.fixture
+def thin(request):
+    """Whether a law of each option by itself holds for none and all alone."""
+    return request.config.getoption("--thin")
+
+
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, cast, draw
+from inputs import cast
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from law import law
 
 import jaxce
 
@@ -232,11 +233,11 @@ def test_every_loss_of_a_sharded_batch(loss, labels, kind):
 
 
 @each_kind
-@pytest.mark.parametrize("case", [c for c in CASES if c.any_axis], ids=lambda c: c.name)
-def test_every_row_of_a_sharded_batch(case, kind):
-    sample = draw(case, case.label_kinds[-1], case.allowed(case.label_kinds[-1]), shape=(8, 3, 4))
-    x, y = cast(sample.x, jnp.float32), jnp.asarray(cast(sample.labels, jnp.float32))
-    loss = jax.value_and_grad(lambda x, y: sample.call(x=x, labels=y))
+@law(options="all", where=lambda case: case.any_axis)
+def test_every_loss_of_a_sharded_batch_with_all_options(setting, kind):
+    inputs = setting.draw(shape=(8, 3, 4))
+    x, y = cast(inputs.x), jnp.asarray(cast(inputs.labels))
+    loss = jax.value_and_grad(lambda x, y: inputs.call(x=x, labels=y))
     want = jax.jit(loss)(x, y)
     mesh = mesh_of(kind)
     with jax.set_mesh(mesh):
