@@ -76,7 +76,7 @@ def balanced_class_weights(
     if scheme == "sqrt":
         weights = jnp.sqrt(weights)
     if scheme == "effective":
-        rarity = jnp.where(occurs, 1 / _effective_number(n_c, hyperparameters["beta"]), 0)
+        rarity = jnp.where(occurs, 1 / _effective_number(n_c, jnp.asarray(hyperparameters["beta"])), 0)
         weights = rarity * classes / jnp.maximum(jnp.sum(rarity), jnp.finfo(n_c.dtype).tiny)
     weights = jnp.where(occurs, weights, 0)
     return weights if y.valid is None else jnp.where(jnp.all(y.valid), weights, jnp.nan)

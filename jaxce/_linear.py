@@ -25,6 +25,7 @@ from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
+    AnyArray,
     AxisName,
     Layer,
     LinearAux,
@@ -74,7 +75,7 @@ def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens
         *sums, aux = _losses(config, tokens, layer)
         return *(lax.psum(s, data) if config.only_sums and data else s for s in sums), aux
 
-    def of_row(a: Array) -> PartitionSpec:
+    def of_row(a: AnyArray) -> PartitionSpec:
         return PartitionSpec(*(names if n > 1 else None for names, n in zip(sharding.tokens, a.shape, strict=False)))
 
     by_token, by_class = PartitionSpec(*sharding.tokens), PartitionSpec(sharding.classes)
@@ -94,7 +95,7 @@ def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens
     return losses
 
 
-def _resharded(sharding: LinearSharding, a: Array, spec: PartitionSpec) -> Array:
+def _resharded(sharding: LinearSharding, a: AnyArray, spec: PartitionSpec) -> Array:
     """An array with the explicit mesh axes of the spec in its type, as a `shard_map` requires."""
     parts = (part if isinstance(part, tuple) else (part,) for part in spec)
     explicit = PartitionSpec(*(tuple(name for name in part if name in sharding.explicit) for part in parts))

@@ -149,7 +149,7 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
 
 
 def linear_sharding(
-    hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[Array]
+    hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[AnyArray]
 ) -> LinearSharding | None:
     """The sharding over the mesh around the call, or else of the arrays; None without an axis to split."""
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)

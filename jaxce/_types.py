@@ -45,7 +45,7 @@ class Hyperparameters:
     Those ``off`` are the Python number 0. This is known while tracing, so a formula can leave out their terms.
     """
 
-    on: dict[str, AnyArray | None]
+    on: dict[str, ArrayOrTangent]
     off: frozenset[str] = dataclasses.field(metadata={"static": True})
 
     def __getitem__(self, name: str) -> Any:
