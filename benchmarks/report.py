@@ -306,11 +306,11 @@ def draw_sweeps(rows, title, path):
 
 
 def compiled():
-    """The table of the TPU compiler's programs: passes over the logits, temporaries and gathers of each contestant."""
+    """The table of the TPU and GPU compilers' programs: passes over the logits, temporaries and gathers of each contestant."""
     with open(COMPILED, newline="") as file:
         rows = list(csv.DictReader(file))
     names = list(dict.fromkeys(row["contestant"] for row in rows))
-    lines = ["| TPU | case | " + " | ".join(names) + " |", "| --- | --- | " + " | ".join(["---:"] * len(names)) + " |"]
+    lines = ["| chip | case | " + " | ".join(names) + " |", "| --- | --- | " + " | ".join(["---:"] * len(names)) + " |"]
     for (chip, case), group in grouped(rows, "chip", "case").items():
         cells = []
         for name in names:
@@ -323,7 +323,7 @@ def compiled():
             passes = " / ".join(own[work]["passes"] for work in WORKS)
             cells.append(passes + (f" ({extra})" if extra else ""))
         lines.append(f"| {chip} | {case} | " + " | ".join(cells) + " |")
-    return f"libtpu of JAX {rows[-1]['jax']}.\n\n" + "\n".join(lines)
+    return f"The compilers of JAX {rows[-1]['jax']}.\n\n" + "\n".join(lines)
 
 
 def publish():
