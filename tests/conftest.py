@@ -5,6 +5,7 @@ where it has another way; XLA's own passes, which decide what is computed, fused
 `compiled.py`, the examples and the benchmarks run as users have it.
 """
 
+import collections
 import gc
 import os
 from importlib.metadata import version
@@ -25,8 +26,36 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+WHOLE = (
+    "laws",
+    "test_sharded",
+    "test_linear",
+    "test_linear_sharded",
+    "test_compiled",
+    "test_edges",
+    "test_two_processes",
+)
+"""A thin pass is one for another version of JAX or Python: these run whole, and of every other file one test in ten.
+
+A law of each option by itself is asked with no option and with all of them.
+"""
+
+
 def pytest_addoption(parser):
-    parser.addoption("--thin", action="store_true", help="a smaller pass for one more version of JAX; see THIN")
+    parser.addoption("--thin", action="store_true", help="a thin pass, for another version of JAX or Python")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--thin"):
+        numbers = collections.Counter()
+        chosen, left_out = [], []
+        for item in items:
+            number = numbers[item.path]
+            numbers[item.path] += 1
+            is_whole = item.path.stem in WHOLE or item.path.parent.name in WHOLE
+            (chosen if is_whole or number % 10 == 0 else left_out).append(item)
+        items[:] = chosen
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture
