@@ -26,7 +26,7 @@ def expand_class_axis(per_example: Array, axis: int) -> Array:
 
 
 def flatten_batch_axes(a: Array, shape: Shape, axis: int) -> Array:
-    """``a`` with the axes before the class axis as one, and those after it as another; it may lack the class axis."""
+    """``a``, with or without its class axis, with the axes before it made one and the axes after it another."""
     if a.ndim == 0:
         return a
     columns = shape[axis + 1 :] and (math.prod(shape[axis + 1 :]),)

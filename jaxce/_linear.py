@@ -171,6 +171,7 @@ def _total_and_gradients(
 ) -> tuple[Array, LinearAux | None, tuple[Tokens, Layer]]:
     """The sum of the losses and its gradients along the perturbed arrays; of the gradients each device has a share."""
     dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
+    class_dim = config.kernel_layout.index("v")
     shards = 1 if config.class_axis_name is None else lax.axis_size(config.class_axis_name)
     wanted = jax.tree.unflatten(jax.tree.structure((chunks, layer)), perturbed)
     chunks, layer = jax.tree.map(lambda w, a: pvary_tree(a, axes) if w else a, wanted, (chunks, layer))
@@ -189,11 +190,9 @@ def _total_and_gradients(
         d_raw = d_raw.astype(_operand(tokens, layer))
         d_kernel = None
         if of_layer.kernel:
-            d_kernel = add_kernel_gradient(
-                sums.kernel, d_raw, _hidden(tokens, d_raw.dtype), config.kernel_layout.index("v")
-            )
+            d_kernel = add_kernel_gradient(sums.kernel, d_raw, _hidden(tokens, d_raw.dtype), class_dim)
         if of_tokens.hidden:
-            d_hidden = _dot(d_raw, layer.kernel.astype(d_raw.dtype), 1, config.kernel_layout.index("v"))
+            d_hidden = _dot(d_raw, layer.kernel.astype(d_raw.dtype), 1, class_dim)
             d_tokens = dataclasses.replace(d_tokens, hidden=fill_masked(d_hidden, _column(tokens)))
         others = dataclasses.replace(sums, kernel=None)
         sums = dataclasses.replace(jax.tree.map(jnp.add, others, d_layer), kernel=d_kernel)

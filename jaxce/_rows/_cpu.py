@@ -14,13 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._class_axis import (
-    example_shape,
-    expand_class_axis,
-    flatten_batch_axes,
-    is_static,
-    take_class,
-)
+from jaxce._class_axis import example_shape, expand_class_axis, flatten_batch_axes, is_static, take_class
 from jaxce._coefficients import Target
 from jaxce._numerics import clip_to_finite, fill_masked, safe_multiply, safe_multiply_no_select
 from jaxce._rows import _sums

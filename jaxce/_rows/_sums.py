@@ -6,14 +6,7 @@ XLA fuses sums of the same logits into one kernel. So smoothing, class weights a
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._class_axis import (
-    expand_class_axis,
-    is_compared,
-    is_label,
-    is_local_class,
-    mask_rows,
-    take_class,
-)
+from jaxce._class_axis import expand_class_axis, is_compared, is_label, is_local_class, mask_rows, take_class
 from jaxce._coefficients import Target
 from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply
 from jaxce._rows._record import RowSums
