@@ -46,7 +46,7 @@ def cross_entropy(
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         ignore_index: class id that means "no label", any integer; examples with it are masked.
         label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
-        z_loss: coefficient of ``log_z**2``, at least 0; the product is added to each loss.
+        z_loss: coefficient, at least 0; ``z_loss log_z**2`` times the weight of the example is added to each loss.
         class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
@@ -146,7 +146,7 @@ def linear_cross_entropy(
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         ignore_index: class id that means "no label", any integer; examples with it are masked.
         label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
-        z_loss: coefficient of ``log_z**2``, at least 0; the product is added to each loss.
+        z_loss: coefficient, at least 0; ``z_loss log_z**2`` times the weight of the example is added to each loss.
         logit_scale: factor of the logits, above 0: an inverse temperature.
         logit_softcap: cap, above 0; scaled logits become ``cap tanh(logits / cap)``.
         kernel_layout: ``"dv"``, or ``"vd"`` for a kernel ``[classes, features]``, such as a tied embedding.
