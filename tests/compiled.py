@@ -138,7 +138,7 @@ def linear_facts():
 def edges():
     """The largest error of value and gradient, against float64, where sums without selects must settle 0 * inf.
 
-    A class of probability 0 that no label asks for, NaN in masked rows, and answers that are certain and right.
+    A class of probability 0 that no label asks for, NaN in masked rows, and predictions that are certain and right.
     """
     rng = np.random.default_rng(0)
     x, w, keep = rng.normal(size=(300, 1000)), rng.uniform(0.5, 2, 1000), np.arange(300) % 7 != 0
@@ -154,10 +154,10 @@ def edges():
         ("probs", p, p.astype(np.float32), {}),
     ):
         call = functools.partial(jaxce.cross_entropy, where=keep, reduction="sum", **options)
-        value, slope = jax.jit(jax.value_and_grad(call))(jnp.asarray(x, jnp.float32), labels)
+        value, gradient = jax.jit(jax.value_and_grad(call))(jnp.asarray(x, jnp.float32), labels)
         exact = -(q * finite)[keep].sum()
-        slopes = np.where(keep[:, None], np.exp(log_p) * q.sum(1, keepdims=True) - q, 0)
-        yield name, float(max(abs(value / exact - 1), np.abs(slope - slopes).max()))
+        gradients = np.where(keep[:, None], np.exp(log_p) * q.sum(1, keepdims=True) - q, 0)
+        yield name, float(max(abs(value / exact - 1), np.abs(gradient - gradients).max()))
     x, p0 = rng.normal(size=(300, 1000)), np.where(np.arange(300)[:, None] == 4, 0, p)
     x[4, 17] = np.nan
     x, p, p0 = (jnp.asarray(a, jnp.float32) for a in (x, p, p0))
@@ -169,12 +169,14 @@ def edges():
         "sigmoid": (jaxce.sigmoid_binary_cross_entropy, p),
     }
     for name, (loss, y) in losses.items():
-        kept_in_slope = name == "log-probabilities" or jnp.isnan(jax.grad(loss)(x, y)[4]).any()  # -p there
-        yield f"NaN, {name}", 0.0 if jnp.isnan(loss(x, y)) and kept_in_slope else 1.0
-    sure = jnp.where(jnp.arange(4096 * 1000).reshape(4096, 1000) % 2 == 0, jnp.inf, -jnp.inf)
-    value, slope = jax.jit(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy))(sure, (sure > 0).astype(jnp.float32))
-    yield "sigmoid", float(abs(value) + jnp.abs(slope).max())
-    wrong = jaxce.sigmoid_binary_cross_entropy(sure, (sure < 0).astype(jnp.float32))
+        kept_in_gradient = name == "log-probabilities" or jnp.isnan(jax.grad(loss)(x, y)[4]).any()  # -p there
+        yield f"NaN, {name}", 0.0 if jnp.isnan(loss(x, y)) and kept_in_gradient else 1.0
+    certain = jnp.where(jnp.arange(4096 * 1000).reshape(4096, 1000) % 2 == 0, jnp.inf, -jnp.inf)
+    value, gradient = jax.jit(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy))(
+        certain, (certain > 0).astype(jnp.float32)
+    )
+    yield "sigmoid", float(abs(value) + jnp.abs(gradient).max())
+    wrong = jaxce.sigmoid_binary_cross_entropy(certain, (certain < 0).astype(jnp.float32))
     yield "sigmoid, wrong", 0.0 if wrong == jnp.inf else 1.0
 
 

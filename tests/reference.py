@@ -172,7 +172,7 @@ def js_divergence(logits, labels, **options):
 
 
 def brier_loss(logits, labels, *, class_weights=None, **options):
-    """Brier, 1950, eq. 2, weighted by what the label weighs."""
+    """Brier, 1950, eq. 2, weighted by the weight of the label."""
     axis, _, sample_weights, where, ignore_index, _ = _options(**options)
     x = np.asarray(logits, float)
     values, _ = _of_classes(lambda p, q: (p - q) ** 2, x, labels, *_options(**{**options, **_UNWEIGHTED}))

@@ -16,7 +16,7 @@ def ce(logits, labels, **options):
     return jaxce.cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), **options)
 
 
-def slope(logits, labels, **options):
+def gradient(logits, labels, **options):
     return jax.grad(lambda x: ce(x, labels, **options))(jnp.asarray(logits, jnp.float32))
 
 
@@ -29,16 +29,16 @@ def test_an_impossible_class_that_is_not_the_label(labels):
     log_z = math.log(math.e + 1)
     np.testing.assert_allclose(ce(x, labels), log_z - 1, rtol=1e-6)
     p = math.e / (1 + math.e)
-    np.testing.assert_allclose(slope(x, labels), [p - 1, 1 - p, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(gradient(x, labels), [p - 1, 1 - p, 0.0], rtol=1e-6)
     forward = jax.jacfwd(lambda x: ce(x, labels))(jnp.float32(x))
-    np.testing.assert_allclose(forward, slope(x, labels), rtol=1e-6)
+    np.testing.assert_allclose(forward, gradient(x, labels), rtol=1e-6)
     assert np.isfinite(jax.hessian(lambda x: ce(x, labels))(jnp.float32(x))).all()
 
 
 @pytest.mark.parametrize("labels", [2, np.float32([0.5, 0.0, 0.5])], ids=["id", "probs"])
 def test_an_impossible_label_costs_infinity(labels):
     assert ce([1.0, 0.0, -INF], labels) == INF
-    assert np.isfinite(slope([1.0, 0.0, -INF], labels)).all()
+    assert np.isfinite(gradient([1.0, 0.0, -INF], labels)).all()
 
 
 def test_smoothing_gives_every_class_a_part_so_an_impossible_one_costs_infinity():
@@ -46,14 +46,14 @@ def test_smoothing_gives_every_class_a_part_so_an_impossible_one_costs_infinity(
     x = [1.0, 0.0, -INF]
     assert ce(x, 0, label_smoothing=0.1) == INF
     assert np.isfinite(ce(x, 0, label_smoothing=0.1, class_weights=np.float32([1, 1, 0])))
-    assert np.isfinite(slope(x, 0, label_smoothing=0.1, class_weights=np.float32([1, 1, 0]))).all()
+    assert np.isfinite(gradient(x, 0, label_smoothing=0.1, class_weights=np.float32([1, 1, 0]))).all()
 
 
 def test_a_class_of_weight_zero_counts_for_nothing_whatever_its_logit():
     weights = np.float32([0.0, 1.0, 1.0])
     x, ids = np.float32([[-INF, 0.0, 1.0], [2.0, 0.0, 1.0]]), np.array([0, 1])
     np.testing.assert_allclose(ce(x, ids, class_weights=weights), ce(x[1:], ids[1:]), rtol=1e-6)
-    np.testing.assert_array_equal(slope(x, ids, class_weights=weights)[0], 0)
+    np.testing.assert_array_equal(gradient(x, ids, class_weights=weights)[0], 0)
 
 
 def test_a_certain_class_that_is_not_the_label_costs_infinity():
@@ -69,15 +69,15 @@ def test_all_classes_impossible_is_no_distribution():
 def test_huge_logits(scale):
     x = np.float32([scale, -scale, 0.0])
     assert ce(x, 0) == 0
-    np.testing.assert_array_equal(slope(x, 0), 0)
+    np.testing.assert_array_equal(gradient(x, 0), 0)
     np.testing.assert_allclose(ce(x, 2), np.float32(scale), rtol=1e-6)
-    np.testing.assert_array_equal(slope(x, 2), [1.0, 0.0, -1.0])
+    np.testing.assert_array_equal(gradient(x, 2), [1.0, 0.0, -1.0])
 
 
 def test_the_gradient_keeps_its_small_parts():
     x = np.float32([0.0, -50.0, -80.0])
     small = math.exp(-50), math.exp(-80)
-    np.testing.assert_allclose(slope(x, 0), [-sum(small), *small], rtol=1e-5)
+    np.testing.assert_allclose(gradient(x, 0), [-sum(small), *small], rtol=1e-5)
 
 
 def test_float32_keeps_a_tiny_loss():
@@ -93,13 +93,13 @@ def test_float32_keeps_a_tiny_loss():
 
 @pytest.mark.parametrize("y", [np.array(0), np.float32([1, 0, 0])], ids=["id", "one-hot"])
 @pytest.mark.parametrize("rest", [[-50.0, -60.0], [-0.5, -60.0], [0.0, -60.0]], ids=str)
-def test_a_sure_label_of_16_bits_keeps_its_small_loss_and_slope(y, rest):
+def test_a_sure_label_of_16_bits_keeps_its_small_loss_and_gradient(y, rest):
     """Of 1 - p nothing would be left in float32 where p is that near 1, and bfloat16 has room for what there is."""
     x, others = jnp.asarray([0.0, *rest], jnp.bfloat16), np.exp(np.float64(rest))
-    loss, slope = jax.value_and_grad(jaxce.cross_entropy)(x, y)
+    loss, gradient = jax.value_and_grad(jaxce.cross_entropy)(x, y)
     np.testing.assert_allclose(loss, np.log1p(others.sum()), rtol=1e-5)
     p = others / (1 + others.sum())
-    np.testing.assert_allclose(np.asarray(slope, float), [-p.sum(), *p], rtol=2**-8)
+    np.testing.assert_allclose(np.asarray(gradient, float), [-p.sum(), *p], rtol=2**-8)
 
 
 @pytest.mark.parametrize(("x", "loss"), [(INF, 0.0), (-INF, INF), (1e4, 0.0), (-1e4, 1e4), (3e38, 0.0), (-3e38, 3e38)])
@@ -119,7 +119,7 @@ def test_sigmoid_tails_are_exact():
 
 
 def test_binary_cross_entropy_clamps_like_pytorch():
-    """A certain mistake costs 100, and its slope is that of PyTorch: bounded by 1e12."""
+    """A certain mistake costs 100, and its gradient is that of PyTorch: bounded by 1e12."""
     p, y = np.float32([0.0, 1.0, 0.0, 1.0]), np.float32([1.0, 0.0, 0.0, 1.0])
     np.testing.assert_array_equal(jaxce.binary_cross_entropy(p, y, reduction="none"), [100, 100, 0, 0])
     got = jax.grad(lambda p: jaxce.binary_cross_entropy(p, y, reduction="sum"))(p)
@@ -148,7 +148,7 @@ def test_full_smoothing_and_full_ignoring():
     uniform = np.full((2, 3), 1 / 3, np.float32)
     np.testing.assert_allclose(ce(x, [0, 1], label_smoothing=1), ce(x, uniform), rtol=1e-6)
     assert ce(x, [7, 7], ignore_index=7) == 0
-    np.testing.assert_array_equal(slope(x, [7, 7], ignore_index=7), 0)
+    np.testing.assert_array_equal(gradient(x, [7, 7], ignore_index=7), 0)
 
 
 def test_ignore_index_may_be_a_class():
@@ -185,8 +185,8 @@ def test_a_masked_token_whose_tangent_is_nan_moves_nothing(reduction):
     def loss(x):
         return jnp.sum(jaxce.linear_cross_entropy(jnp.sqrt(x), kernel, np.arange(3), where=keep, reduction=reduction))
 
-    slope = jax.jit(lambda x: jax.jvp(loss, (x,), (jnp.ones_like(x),)))(hidden)[1]
-    assert slope == pytest.approx(
+    gradient = jax.jit(lambda x: jax.jvp(loss, (x,), (jnp.ones_like(x),)))(hidden)[1]
+    assert gradient == pytest.approx(
         float(jnp.sum(jnp.where(keep[:, None], jax.jit(jax.grad(loss))(hidden), 0))), rel=1e-5
     )
 

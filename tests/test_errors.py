@@ -141,13 +141,13 @@ MISTAKES = {
     "region without a class axis": lambda: jaxce.dice_loss(IMAGE, PIXELS, axis=None),
     "region of a binary mask as ids": lambda: jaxce.dice_loss(X, Y, activation="sigmoid"),
     "region of probabilities that are logits": lambda: jaxce.jaccard_loss(X - 1, Y, activation="none"),
-    "region with ignored answers": lambda: jaxce.dice_loss(X, X, activation="sigmoid", ignore_index=255),
+    "region with ignored binary labels": lambda: jaxce.dice_loss(X, X, activation="sigmoid", ignore_index=255),
     "batch axis that is the class axis": lambda: jaxce.dice_loss(X, Y, batch_axis=1),
     "batch axis outside": lambda: jaxce.dice_loss(X, Y, batch_axis=2),
     "batch axis of a single example": lambda: jaxce.dice_loss(X[0], 0),
     "batch axis outside of a mask without classes": lambda: jaxce.lovasz_hinge(X, X, batch_axis=-3),
     "class weights of one mask": lambda: jaxce.lovasz_hinge(X, X, class_weights=np.ones(1)),
-    "answers that are signs": lambda: jaxce.lovasz_hinge(X, X - 1),
+    "binary labels that are signs": lambda: jaxce.lovasz_hinge(X, X - 1),
     "smooth below 0": lambda: jaxce.tversky_loss(X, Y, smooth=-1),
 }
 
@@ -190,11 +190,11 @@ def test_message(name, request):
     kind, text = snapshot()[name]
     with pytest.raises((TypeError, ValueError)) as caught:
         MISTAKES[name]()
-    told = str(caught.value).replace("PartitionSpec(", "P(")  # as JAX writes it since 0.10
-    assert (type(caught.value).__name__, told) == (kind, text)
+    text_found = str(caught.value).replace("PartitionSpec(", "P(")  # as JAX writes it since 0.10
+    assert (type(caught.value).__name__, text_found) == (kind, text)
 
 
-ONLY_VALUES_SHOW = {"sigmoid labels of 0 and 255"}
+ONLY_VALUES_SHOW = {"sigmoid labels of 0 and 255", "binary labels that are signs"}
 SHAPED = ("labels", "weights", "mask", "kernel", "hidden", "bias")
 STATIC = [n for n in MISTAKES if any(word in n for word in SHAPED) and n not in ONLY_VALUES_SHOW]
 
@@ -214,9 +214,9 @@ def test_what_only_values_show_is_nan_under_a_trace():
         "probs": jax.jit(jax.value_and_grad(lambda x, y: bce(x, y)))(X - 0.5, X),
     }
     assert np.isfinite(traced.pop("sigmoid")[1]).all()
-    for name, (value, slope) in traced.items():
+    for name, (value, gradient) in traced.items():
         assert np.isnan(value), name
-        assert np.isnan(slope).all(), name
+        assert np.isnan(gradient).all(), name
     assert np.isnan(jax.jit(lambda y: balanced(y, 3))(jnp.array([0, 3]))).all()
 
 

@@ -43,26 +43,26 @@ def test_focal_loss_is_the_formula_far_out(gamma, x64):
         p = 1 / (1 + np.exp(-np.longdouble(z)))
         s = np.log1p(np.exp(-np.longdouble(z)))
         factor = (1 - p) ** np.longdouble(gamma)
-        slope = -factor * (1 - p) - gamma * factor * p * s
+        gradient = -factor * (1 - p) - gamma * factor * p * s
         value, grads, _ = with_derivatives(
             lambda x: jaxce.focal_loss(x, np.array(0), gamma=gamma), jnp.asarray([z, 0.0], jnp.float64)
         )
         np.testing.assert_allclose(value, np.float64(factor * s), rtol=1e-9)
-        np.testing.assert_allclose(grads[0], np.float64([slope, -slope]), rtol=1e-9)
+        np.testing.assert_allclose(grads[0], np.float64([gradient, -gradient]), rtol=1e-9)
 
 
 @both_labels
-def test_an_impossible_label_costs_infinity_with_a_finite_slope(labels):
+def test_an_impossible_label_costs_infinity_with_a_finite_gradient(labels):
     x = jnp.float32([[-np.inf, 1.0, 0.0]])
     for loss in (jaxce.focal_loss, jaxce.poly1_loss):
-        value, slope = jax.value_and_grad(lambda x, f=loss: f(x, labels[:1]))(x)
+        value, gradient = jax.value_and_grad(lambda x, f=loss: f(x, labels[:1]))(x)
         assert value == np.inf
-        assert np.isfinite(slope).all()
+        assert np.isfinite(gradient).all()
     bounded = (jaxce.generalized_cross_entropy, jaxce.brier_loss, jaxce.js_divergence)
     for loss in bounded:
-        value, slope = jax.value_and_grad(lambda x, f=loss: f(x, labels[:1]))(x)
+        value, gradient = jax.value_and_grad(lambda x, f=loss: f(x, labels[:1]))(x)
         assert np.isfinite(value), loss.__name__
-        assert np.isfinite(slope).all(), loss.__name__
+        assert np.isfinite(gradient).all(), loss.__name__
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_an_impossible_class_that_is_no_label_is_not_there(loss, kind):
     call = getattr(jaxce, loss)
     y, fewer = (0, 0) if kind == "ids" else (np.float32([0.75, 0.25, 0.0]), np.float32([0.75, 0.25]))
     x = jnp.float32([1.0, 0.5, -np.inf])
-    value, (slope,), (curved,) = with_derivatives(lambda x: call(x, np.asarray(y)), x)
+    value, (gradient,), (curved,) = with_derivatives(lambda x: call(x, np.asarray(y)), x)
     want, (few,), _ = with_derivatives(lambda x: call(x, np.asarray(fewer)), x[:2])
     np.testing.assert_allclose(value, want, rtol=2e-6)
-    np.testing.assert_allclose(slope, [*few, 0.0], rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, [*few, 0.0], rtol=2e-5, atol=1e-6)
     assert np.isfinite(curved[0]).all()
 
 
@@ -116,27 +116,27 @@ def test_poly1_at_minus_1_begins_with_the_square():
 
 @both_labels
 def test_kl_divergence_is_cross_entropy_less_the_entropy_of_the_labels(labels):
-    kl, slope = jax.value_and_grad(lambda x: jaxce.kl_divergence(x, labels))(jnp.asarray(X))
+    kl, gradient = jax.value_and_grad(lambda x: jaxce.kl_divergence(x, labels))(jnp.asarray(X))
     ce, wanted = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, labels))(jnp.asarray(X))
     q = np.where(PROBS == 0, 1, PROBS).astype(float)
     entropy = 0 if labels is IDS else -(q * np.log(q)).sum(-1).mean()
     np.testing.assert_allclose(kl, ce - entropy, rtol=2e-6)
-    np.testing.assert_allclose(slope, wanted, rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(gradient, wanted, rtol=2e-5, atol=1e-7)
     np.testing.assert_allclose(jaxce.kl_divergence(jax.nn.log_softmax(X), labels), kl, rtol=2e-6)
 
 
 @pytest.mark.parametrize("loss", [jaxce.kl_divergence, jaxce.js_divergence])
-def test_zero_log_zero_is_zero_with_finite_slopes(loss):
-    """A teacher that is sure to the last digit is differentiated through, too."""
+def test_zero_log_zero_is_zero_with_finite_gradients(loss):
+    """A teacher whose probabilities are 0 and 1 is differentiated through, too."""
     teacher = jnp.float32([[0.0, -200.0, 5.0], [300.0, 0.0, -np.inf]])
 
     def distance(x, z):
         return loss(x, jax.nn.softmax(z))
 
-    value, slopes, _ = with_derivatives(distance, jnp.asarray(X[:2]), teacher)
+    value, gradients, _ = with_derivatives(distance, jnp.asarray(X[:2]), teacher)
     assert np.isfinite(value)
-    for slope in slopes:
-        assert np.isfinite(slope).all()
+    for gradient in gradients:
+        assert np.isfinite(gradient).all()
     assert loss(teacher[:1], jax.nn.softmax(teacher[:1])) == pytest.approx(0, abs=1e-6)
 
 
@@ -150,8 +150,8 @@ def test_js_divergence_is_symmetric_and_bounded():
 
 def test_entropy_at_its_ends():
     np.testing.assert_allclose(jaxce.entropy(np.zeros(8, np.float32)), np.log(8), rtol=1e-6)
-    sure = jnp.float32([1e4, 0.0, -np.inf])
-    for part in jax.tree.leaves(with_derivatives(jaxce.entropy, sure)):
+    certain = jnp.float32([1e4, 0.0, -np.inf])
+    for part in jax.tree.leaves(with_derivatives(jaxce.entropy, certain)):
         np.testing.assert_array_equal(part, 0)
 
 
@@ -166,11 +166,11 @@ def test_sigmoid_focal_losses_far_out(loss, gamma):
         assert np.isfinite(part).all()
 
 
-def test_the_slope_of_the_sigmoid_focal_loss_along_its_labels():
+def test_the_gradient_of_the_sigmoid_focal_loss_along_its_labels():
     """At hard labels a power taken through a logarithm of weights loses it."""
     for y, want in ((0.0, -0.80844), (1.0, -0.16707)):
-        slope = jax.grad(lambda y: jaxce.sigmoid_focal_loss(jnp.float32(0.7), y, alpha=None))(jnp.float32(y))
-        np.testing.assert_allclose(slope, want, rtol=1e-4)
+        gradient = jax.grad(lambda y: jaxce.sigmoid_focal_loss(jnp.float32(0.7), y, alpha=None))(jnp.float32(y))
+        np.testing.assert_allclose(gradient, want, rtol=1e-4)
 
 
 @pytest.mark.parametrize("y", [0.0, 1.0, 0.3])
@@ -215,11 +215,11 @@ def test_what_wins_by_the_margin_costs_nothing():
     for variant in ("weston-watkins", "crammer-singer"):
         for p in (1, 2):
             options = {"variant": variant, "p": p}
-            value, slope = jax.value_and_grad(lambda x, o=options: jaxce.multiclass_hinge_loss(x, np.array([0]), **o))(
-                x
-            )
+            value, gradient = jax.value_and_grad(
+                lambda x, o=options: jaxce.multiclass_hinge_loss(x, np.array([0]), **o)
+            )(x)
             assert value == 0
-            np.testing.assert_array_equal(slope, 0)
+            np.testing.assert_array_equal(gradient, 0)
             missed = jaxce.multiclass_hinge_loss(x, np.array([0]), margin=2.5, **options)
             gaps = np.array([0.5, 1.4]) ** p
             np.testing.assert_allclose(missed, gaps.sum() / 3 if variant[0] == "w" else gaps.max(), rtol=1e-5)
@@ -249,10 +249,10 @@ def test_the_gradient_of_16_bit_probabilities_is_rounded_once(loss):
     labels = jnp.asarray(PROBS, jnp.bfloat16)
     weights = np.float32([1.0, 2.5, 0.25])
 
-    def slope(labels):
+    def gradient(labels):
         return jax.jit(jax.grad(lambda y: getattr(jaxce, loss)(X, y, class_weights=weights, reduction="sum")))(labels)
 
-    got, want = slope(labels), slope(labels.astype(jnp.float32))
+    got, want = gradient(labels), gradient(labels.astype(jnp.float32))
     assert got.dtype == jnp.bfloat16
     np.testing.assert_array_equal(got, want.astype(jnp.bfloat16))
 
@@ -276,11 +276,11 @@ def test_infinite_scores_of_the_hinges():
     assert hinge(np.float32([0.0, -inf]), np.array(0)) == 0
 
 
-def test_the_slope_of_generalized_cross_entropy_along_q_at_0():
+def test_the_gradient_of_generalized_cross_entropy_along_q_at_0():
     s = -np.log(np.float64(jax.nn.softmax(X)[0, 0]))
     for q in (0.0, 1e-20, 1e-8, 1e-4):
-        slope = jax.grad(lambda q: jaxce.generalized_cross_entropy(X[0], np.array(0), q=q))(jnp.float32(q))
-        np.testing.assert_allclose(slope, -(s**2) / 2, rtol=1e-3)
+        gradient = jax.grad(lambda q: jaxce.generalized_cross_entropy(X[0], np.array(0), q=q))(jnp.float32(q))
+        np.testing.assert_allclose(gradient, -(s**2) / 2, rtol=1e-3)
 
 
 def test_a_hyperparameter_at_hand_is_looked_at_whatever_holds_it():
@@ -289,7 +289,7 @@ def test_a_hyperparameter_at_hand_is_looked_at_whatever_holds_it():
             jaxce.focal_loss(X, IDS, gamma=gamma)
 
 
-def test_answers_between_no_and_yes():
+def test_labels_between_0_and_1():
     """Signs where yes is 1 and no is 0, or the 255 of a stored mask, would give a number like any other."""
     signs, x = np.float32([1, -1, 1]), X[0]
     for loss in (jaxce.sigmoid_focal_loss, jaxce.asymmetric_loss, jaxce.multilabel_margin_loss):

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 from typing import NamedTuple
 
 import chex
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from collectives import work_of
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -20,7 +20,7 @@ D, V, TOKENS, CHUNK = 16, 512, (8, 32), 8
 N = math.prod(TOKENS)
 RNG = np.random.default_rng(0)
 KEEP, IDS, COTANGENTS = RNG.random(TOKENS) > 0.3, RNG.integers(0, V, TOKENS), RNG.normal(size=TOKENS).astype(np.float32)
-MOVING = {
+PRIMALS = {
     "hidden": RNG.normal(size=(*TOKENS, D)),
     "kernel": RNG.normal(size=(D, V)),
     "bias": RNG.normal(size=V),
@@ -28,8 +28,8 @@ MOVING = {
     "sample_weights": RNG.uniform(0.5, 2, TOKENS),
     "logit_softcap": np.array(5.0),
 }
-MOVING = {name: array.astype(np.float32) for name, array in MOVING.items()}
-PLAIN = {"hidden": MOVING["hidden"], "kernel": MOVING["kernel"], "labels": IDS}
+PRIMALS = {name: array.astype(np.float32) for name, array in PRIMALS.items()}
+PLAIN = {"hidden": PRIMALS["hidden"], "kernel": PRIMALS["kernel"], "labels": IDS}
 SETTINGS = {"label_smoothing": 0.1, "z_loss": 0.01, "logit_scale": 0.9}
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
 
@@ -91,12 +91,12 @@ def number(values):
     return values if values.ndim == 0 else jnp.sum(values * COTANGENTS)
 
 
-def dense(moving, labels, where, reduction):
+def dense(primals, labels, where, reduction):
     """Every option spelled out on logits that exist, and what there is to tell about these."""
-    x = SETTINGS["logit_scale"] * (moving["hidden"] @ moving["kernel"] + moving["bias"][None, None])
-    x = moving["logit_softcap"] * jnp.tanh(x / moving["logit_softcap"])
+    x = SETTINGS["logit_scale"] * (primals["hidden"] @ primals["kernel"] + primals["bias"][None, None])
+    x = primals["logit_softcap"] * jnp.tanh(x / primals["logit_softcap"])
     options = {n: SETTINGS[n] for n in ("label_smoothing", "z_loss")} | {"where": where, "reduction": reduction}
-    options |= {n: moving[n] for n in ("class_weights", "sample_weights")}
+    options |= {n: primals[n] for n in ("class_weights", "sample_weights")}
     log_p = jax.nn.log_softmax(x)
     aux = jax.nn.logsumexp(x, -1), jnp.argmax(x, -1), -jnp.sum(jnp.exp(log_p) * log_p, -1)
     return number(jaxce.cross_entropy(x, labels, **options)), jaxce.LinearAux(*(jnp.where(where, a, 0) for a in aux))
@@ -105,71 +105,28 @@ def dense(moving, labels, where, reduction):
 @functools.cache
 def expected(reduction):
     function = jax.jit(jax.value_and_grad(dense, has_aux=True), static_argnums=3)
-    return jax.device_get(function(MOVING, IDS, KEEP, reduction))
+    return jax.device_get(function(PRIMALS, IDS, KEEP, reduction))
 
 
 @each_reduction
 @each_kind
 @each_layout
 def test_the_numbers_of_one_device(layout, kind, reduction):
-    """Value, what is told beside it, and every gradient, which lies where its array lies; masked rows hold NaN."""
+    """Value, what is returned beside it, and every gradient, which lies where its array lies; masked rows hold NaN."""
 
     def loss(*arguments):
         values, aux = local(*arguments, reduction=reduction, has_aux=True, **stated(layout, kind))
         return number(values), aux
 
-    moving = in_layout(MOVING | {"hidden": np.where(KEEP[..., None], MOVING["hidden"], np.nan)}, layout)
-    arrays = laid_out(moving | {"labels": IDS, "where": KEEP}, layout, kind)
-    moving = {name: arrays[name] for name in MOVING}
+    primals = in_layout(PRIMALS | {"hidden": np.where(KEEP[..., None], PRIMALS["hidden"], np.nan)}, layout)
+    arrays = laid_out(primals | {"labels": IDS, "where": KEEP}, layout, kind)
+    primals = {name: arrays[name] for name in PRIMALS}
     with jax.set_mesh(mesh_of(kind)):
-        got = jax.jit(jax.value_and_grad(loss, has_aux=True))(moving, arrays["labels"], arrays["where"])
-    (value, aux), slopes = expected(reduction)
-    chex.assert_trees_all_close(jax.device_get(got), ((value, aux), in_layout(slopes, layout)), **CLOSE)
+        got = jax.jit(jax.value_and_grad(loss, has_aux=True))(primals, arrays["labels"], arrays["where"])
+    (value, aux), gradients = expected(reduction)
+    chex.assert_trees_all_close(jax.device_get(got), ((value, aux), in_layout(gradients, layout)), **CLOSE)
     if kind == AxisType.Explicit:
-        assert all(got[1][n].sharding.is_equivalent_to(moving[n].sharding, moving[n].ndim) for n in MOVING)
-
-
-class Work(NamedTuple):
-    """What one device does: operations of matrix products, and bytes through collectives, at most in one in a loop."""
-
-    flops: int
-    wires: int
-    wire_in_a_loop: int
-
-
-COLLECTIVE = re.compile(r"= (.*?) (?:all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
-PRODUCT = re.compile(r"= \w+\[([\d,]*)\]\S* dot\(%?([\w.-]+),.*lhs_contracting_dims=\{([\d,]*)\}")
-
-
-def work_of(compiled):
-    """Read off the compiled text, loops times their turns."""
-    found = re.findall(r"^(ENTRY )?%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", compiled.as_text(), re.MULTILINE | re.DOTALL)
-    bodies = {name: body for _, name, body in found}
-
-    def numbers(text):
-        return [int(n) for n in text.split(",") if n]
-
-    def bytes_of(shapes):
-        arrays = re.findall(r"([a-z]+)(\d*)\[([\d,]*)\]", shapes)
-        return sum(math.prod(numbers(shape)) * (int(bits) // 8 if bits else 1) for _, bits, shape in arrays)
-
-    def walk(name, turns, in_loop):
-        shapes = dict(re.findall(r"%([\w.-]+) = \w+\[([\d,]*)\]", bodies[name]))
-        for line in bodies[name].splitlines():
-            if product := PRODUCT.search(line):
-                result, left, contracted = product.groups()
-                summed = math.prod(numbers(shapes[left])[d] for d in numbers(contracted))
-                yield Work(turns * 2 * math.prod(numbers(result)) * summed, 0, 0)
-            if collective := COLLECTIVE.search(line):
-                size = bytes_of(collective[1])
-                yield Work(0, turns * size, size * in_loop)
-            loop = " while(" in line
-            inner = turns * (int(re.search(r'"known_trip_count":\{"n":"(\d+)"', line)[1]) if loop else 1)
-            for called in re.findall(r"(?:calls|body|to_apply)=%?([\w.-]+)", line):
-                yield from walk(called, inner, in_loop or loop)
-
-    parts = list(walk(next(name for entry, name, _ in found if entry), 1, False))
-    return Work(sum(p.flops for p in parts), sum(p.wires for p in parts), max(p.wire_in_a_loop for p in parts))
+        assert all(got[1][n].sharding.is_equivalent_to(primals[n].sharding, primals[n].ndim) for n in PRIMALS)
 
 
 def work(loss, layout, kind=AxisType.Auto):
@@ -225,10 +182,10 @@ def test_a_loop_that_the_partitioner_cuts_is_seen(strided):
     assert (got.wire_in_a_loop >= 4 * D * V) == strided
 
 
-def local(moving, labels, where, **given):
+def local(primals, labels, where, **given):
     """The loss with every option on of what a device has of the arrays."""
-    options = {n: a for n, a in moving.items() if n not in ("hidden", "kernel")} | SETTINGS | given
-    return jaxce.linear_cross_entropy(moving["hidden"], moving["kernel"], labels, where=where, **options)
+    options = {n: a for n, a in primals.items() if n not in ("hidden", "kernel")} | SETTINGS | given
+    return jaxce.linear_cross_entropy(primals["hidden"], primals["kernel"], labels, where=where, **options)
 
 
 REDUCTIONS = {"mean": jaxce.Mean(axis_name="data"), "total": "total", "none": "none"}
@@ -237,18 +194,18 @@ REDUCTIONS = {"mean": jaxce.Mean(axis_name="data"), "total": "total", "none": "n
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_classes_split_inside_shard_map(check_vma, reduction):
-    def loss(moving, labels, where):
-        values = local(moving, labels, where, class_axis_name="model", reduction=REDUCTIONS[reduction])
+    def loss(primals, labels, where):
+        values = local(primals, labels, where, class_axis_name="model", reduction=REDUCTIONS[reduction])
         return values.psum("data").mean() if reduction == "total" else values
 
     specs = specs_of(LAYOUTS["data-tensor"])
-    in_specs = {name: specs[name] for name in MOVING}, specs["labels"], specs["where"]
+    in_specs = {name: specs[name] for name in PRIMALS}, specs["labels"], specs["where"]
     out_specs = P("data") if reduction == "none" else P()
     mesh = mesh_of(AxisType.Auto)
     mapped = jax.shard_map(loss, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
-    got = jax.jit(jax.value_and_grad(lambda *a: number(mapped(*a))))(MOVING, IDS, KEEP)
-    (value, _), slopes = expected("none" if reduction == "none" else "mean")
-    chex.assert_trees_all_close(got, (value, slopes), **CLOSE)
+    got = jax.jit(jax.value_and_grad(lambda *a: number(mapped(*a))))(PRIMALS, IDS, KEEP)
+    (value, _), gradients = expected("none" if reduction == "none" else "mean")
+    chex.assert_trees_all_close(got, (value, gradients), **CLOSE)
 
 
 def test_the_gradient_inside_shard_map():
@@ -256,10 +213,10 @@ def test_the_gradient_inside_shard_map():
         return local(*arguments, class_axis_name="model", reduction=jaxce.Mean(axis_name="data"))
 
     specs = specs_of(LAYOUTS["data-tensor"])
-    of_moving = {name: specs[name] for name in MOVING}
-    in_specs = of_moving, specs["labels"], specs["where"]
-    mapped = jax.shard_map(jax.grad(loss), mesh=mesh_of(AxisType.Auto), in_specs=in_specs, out_specs=of_moving)
-    chex.assert_trees_all_close(jax.jit(mapped)(MOVING, IDS, KEEP), expected("mean")[1], **CLOSE)
+    of_primals = {name: specs[name] for name in PRIMALS}
+    in_specs = of_primals, specs["labels"], specs["where"]
+    mapped = jax.shard_map(jax.grad(loss), mesh=mesh_of(AxisType.Auto), in_specs=in_specs, out_specs=of_primals)
+    chex.assert_trees_all_close(jax.jit(mapped)(PRIMALS, IDS, KEEP), expected("mean")[1], **CLOSE)
 
 
 @each_kind
@@ -268,21 +225,21 @@ def test_a_shard_map_over_the_tokens_alone(name, kind):
     """The other axis is left to the compiler or to the types; JAX has no gradient of a split over it."""
     layout, mesh = LAYOUTS[name], mesh_of(kind)
     specs = {"in_specs": (P(), layout.kernel)} if kind == AxisType.Auto else {}
-    of_moving = {n: P("data") if n in ("hidden", "sample_weights") else P() for n in MOVING}
+    of_primals = {n: P("data") if n in ("hidden", "sample_weights") else P() for n in PRIMALS}
 
     def loss(*arguments):
         return local(*arguments, reduction=jaxce.Mean(axis_name="data"), **specs)
 
     mapped = jax.shard_map(
-        loss, mesh=mesh, in_specs=(of_moving, P("data"), P("data")), out_specs=P(), axis_names={"data"}
+        loss, mesh=mesh, in_specs=(of_primals, P("data"), P("data")), out_specs=P(), axis_names={"data"}
     )
-    arrays = laid_out(MOVING | {"labels": IDS, "where": KEEP}, layout, kind)
-    arguments = {n: arrays[n] for n in MOVING}, arrays["labels"], arrays["where"]
-    (value, _), slopes = expected("mean")
+    arrays = laid_out(PRIMALS | {"labels": IDS, "where": KEEP}, layout, kind)
+    arguments = {n: arrays[n] for n in PRIMALS}, arrays["labels"], arrays["where"]
+    (value, _), gradients = expected("mean")
     with jax.set_mesh(mesh):
         np.testing.assert_allclose(jax.jit(mapped)(*arguments), value, rtol=2e-6)
         if layout.classes == 1:
-            chex.assert_trees_all_close(jax.device_get(jax.jit(jax.grad(mapped))(*arguments)), slopes, **CLOSE)
+            chex.assert_trees_all_close(jax.device_get(jax.jit(jax.grad(mapped))(*arguments)), gradients, **CLOSE)
 
 
 def split_by_eight(loss):
@@ -315,7 +272,7 @@ def test_a_padded_vocabulary_and_ids_on_the_edges_of_shards():
 
 def test_the_likeliest_of_equal_classes_on_two_shards_is_the_first():
     """Of small integers, whose products are exact."""
-    hidden, kernel = np.rint(MOVING["hidden"]), np.tile(np.rint(MOVING["kernel"][:, :32]), 2)
+    hidden, kernel = np.rint(PRIMALS["hidden"]), np.tile(np.rint(PRIMALS["kernel"][:, :32]), 2)
 
     def aux(hidden, kernel, labels, bias, **given):
         return jaxce.linear_cross_entropy(hidden, kernel, labels, bias=bias, has_aux=True, **given)[1]
@@ -327,7 +284,7 @@ def test_the_likeliest_of_equal_classes_on_two_shards_is_the_first():
     assert got.argmax.max() < 32
 
 
-def test_arrays_at_hand_show_how_they_lie():
+def test_concrete_arrays_show_their_sharding():
     """So a call by itself needs no specs; under `jit` an automatic mesh hides them."""
     layout = LAYOUTS["fsdp-tensor"]
     arrays = laid_out(PLAIN, layout, AxisType.Auto)
@@ -342,7 +299,7 @@ def test_arrays_at_hand_show_how_they_lie():
 @each_kind
 def test_means_of_sequences_and_weights_that_broadcast(kind):
     """Per batch row a mask, per position a weight, over devices that split both."""
-    layout, given = LAYOUTS["sequence"], {"where": KEEP[:, :1], "sample_weights": MOVING["sample_weights"][:1]}
+    layout, given = LAYOUTS["sequence"], {"where": KEEP[:, :1], "sample_weights": PRIMALS["sample_weights"][:1]}
     given["reduction"] = jaxce.Mean(axis=-1)
 
     def dense(hidden, kernel, labels):
@@ -361,27 +318,27 @@ def test_sums_over_devices_are_rounded_to_16_bits_once():
     layout = LAYOUTS["data"]
     arrays = {name: a if name == "labels" else a.astype(jnp.bfloat16) for name, a in PLAIN.items()}
 
-    def slope(**given):
+    def gradient(**given):
         return jax.jit(jax.grad(functools.partial(jaxce.linear_cross_entropy, chunk_size=CHUNK, **given), 1))
 
-    want = slope()(*arrays.values())
+    want = gradient()(*arrays.values())
     with jax.set_mesh(mesh_of(AxisType.Auto)):
-        got = slope(in_specs=layout[:2])(*laid_out(arrays, layout, AxisType.Auto).values())
+        got = gradient(in_specs=layout[:2])(*laid_out(arrays, layout, AxisType.Auto).values())
     assert got.dtype == jnp.bfloat16
     assert np.mean(jax.device_get(got) == want) > 0.98
 
 
 @pytest.mark.parametrize(("reduction", "kind"), [("mean", AxisType.Auto), ("none", AxisType.Explicit)])
 def test_forward_mode_and_second_derivatives(reduction, kind):
-    """The slope along a direction, and the gradient of that slope."""
+    """The gradient along a direction, and the gradient of that gradient."""
     layout, given = LAYOUTS["fsdp-tensor"], {"z_loss": 0.01, "reduction": reduction}
 
     def curved(loss):
-        def slope(hidden, kernel, labels):
+        def gradient(hidden, kernel, labels):
             point = hidden, kernel
             return jax.jvp(lambda *a: number(loss(*a, labels, **given)), point, jax.tree.map(jnp.cos, point))[1]
 
-        return jax.jit(jax.value_and_grad(slope, (0, 1)))
+        return jax.jit(jax.value_and_grad(gradient, (0, 1)))
 
     def dense(hidden, kernel, labels, **given):
         return jaxce.cross_entropy(hidden @ kernel, labels, **given)
@@ -420,11 +377,13 @@ def test_second_derivatives_with_split_classes(kind, reduction):
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind, kind))
     specs = P("data"), P(None, "model")
     given = {"in_specs": specs} if kind == AxisType.Auto else {}
-    h, w = MOVING["hidden"], MOVING["kernel"]
+    h, w = PRIMALS["hidden"], PRIMALS["kernel"]
 
     def along(loss, h, w):
-        slope = jax.grad(lambda h, w: jnp.sum(loss(h, w) * COTANGENTS if reduction == "none" else loss(h, w)), (0, 1))
-        return jax.jvp(slope, (h, w), (jnp.sin(h), jnp.cos(w)))[1]
+        gradient = jax.grad(
+            lambda h, w: jnp.sum(loss(h, w) * COTANGENTS if reduction == "none" else loss(h, w)), (0, 1)
+        )
+        return jax.jvp(gradient, (h, w), (jnp.sin(h), jnp.cos(w)))[1]
 
     def fused(h, w):
         return jaxce.linear_cross_entropy(h, w, IDS, reduction=reduction, chunk_size=CHUNK, z_loss=0.1, **given)

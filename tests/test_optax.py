@@ -188,18 +188,18 @@ def test_difference_nan_behind_a_where_is_back_in_the_gradient() -> None:
     x, labels, kept = jnp.array([[0.5], [jnp.nan]]), jnp.array([[1.0], [0.0]]), jnp.array([[True], [False]])
     theirs = jax.value_and_grad(lambda x: jnp.sum(jnp.where(kept, optax.sigmoid_binary_cross_entropy(x, labels), 0)))(x)
     ours = jax.value_and_grad(sigmoid_binary_cross_entropy)(x, labels, where=kept)
-    loss, slope = math.log1p(math.exp(-0.5)), -1 / (1 + math.exp(0.5))
-    chex.assert_trees_all_close(theirs, (jnp.array(loss), jnp.array([[slope], [jnp.nan]])), rtol=RTOL)
-    chex.assert_trees_all_close(ours, (jnp.array(loss), jnp.array([[slope], [0.0]])), rtol=RTOL)
+    loss, gradient = math.log1p(math.exp(-0.5)), -1 / (1 + math.exp(0.5))
+    chex.assert_trees_all_close(theirs, (jnp.array(loss), jnp.array([[gradient], [jnp.nan]])), rtol=RTOL)
+    chex.assert_trees_all_close(ours, (jnp.array(loss), jnp.array([[gradient], [0.0]])), rtol=RTOL)
 
 
 def test_difference_masked_probabilities_have_a_nan_gradient() -> None:
     x, p, kept = jnp.stack([X, X]), jnp.stack([jnp.eye(3)[0]] * 2), jnp.array([True, False])
     theirs = jax.grad(lambda p: jnp.sum(of_probs(x, p, where=kept)))(p)
     ours = jax.grad(lambda p: cross_entropy(x, p, where=kept, reduction="sum"))(p)
-    surprise = -jax.nn.log_softmax(X)
-    chex.assert_trees_all_close(theirs, jnp.stack([surprise, jnp.full(3, jnp.nan)]), rtol=RTOL)
-    chex.assert_trees_all_close(ours, jnp.stack([surprise, jnp.zeros(3)]), rtol=RTOL)
+    nll = -jax.nn.log_softmax(X)
+    chex.assert_trees_all_close(theirs, jnp.stack([nll, jnp.full(3, jnp.nan)]), rtol=RTOL)
+    chex.assert_trees_all_close(ours, jnp.stack([nll, jnp.zeros(3)]), rtol=RTOL)
 
 
 def test_difference_the_mean_under_a_mask_divides_by_all_examples() -> None:

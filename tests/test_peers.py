@@ -21,9 +21,9 @@ from scipy.spatial.distance import jensenshannon
 import jaxce
 
 VALUE = {"rtol": 2e-6, "atol": 1e-6}
-SLOPE = {"rtol": 2e-5, "atol": 1e-6}
+GRADIENT = {"rtol": 2e-5, "atol": 1e-6}
 SEEDS = range(3)
-ALONG = ("x", "probs", "answers", "holes", "gaps")
+ALONG = ("x", "probs", "soft", "holes", "gaps")
 MASK = {"x": None, "holes": "kept", "gaps": "kept_elements"}
 """Logits, those with NaN in some examples, and those with NaN in some elements, beside what is kept of them."""
 
@@ -47,7 +47,7 @@ def draw(shape, seed):
     arrays = {"x": x, "holes": np.where(kept[:, None], x, np.nan), "gaps": np.where(kept_elements, x, np.nan)}
     arrays |= {"ids": ids, "ignored": np.where(kept, ids, 255), "one_hot": np.moveaxis(np.eye(classes)[ids], -1, 1)}
     arrays |= {"probs": probs, "sparse": sparse / sparse.sum(1, keepdims=True)}
-    arrays |= {"answers": rng.uniform(0.05, 0.95, shape), "hard": hard, "signs": 2 * hard - 1}
+    arrays |= {"soft": rng.uniform(0.05, 0.95, shape), "hard": hard, "signs": 2 * hard - 1}
     arrays |= {"weights": rng.uniform(0.5, 2, classes), "sample": rng.uniform(0.5, 2, n)}
     arrays |= {"kept": kept, "kept_elements": kept_elements}
     dtypes = {"f": np.float32, "i": np.int32, "b": np.bool_}
@@ -65,7 +65,7 @@ def in_jax(losses, along):
     """Values and gradients of all of them, from one compiled program."""
 
     def outputs(loss, a):
-        value, pull = jax.vjp(lambda moving: loss(SimpleNamespace(**(a | moving))), {n: a[n] for n in along})
+        value, pull = jax.vjp(lambda primals: loss(SimpleNamespace(**(a | primals))), {n: a[n] for n in along})
         return value, pull(jnp.asarray(cotangent(value.shape), value.dtype))[0]
 
     return jax.jit(lambda a: [outputs(loss, a) for loss in losses])
@@ -89,10 +89,10 @@ def in_torch(losses, along):
 
     def outputs(loss, arrays):
         a = {n: t.tensor(v, dtype=dtypes[v.dtype.kind], requires_grad=n in along) for n, v in arrays.items()}
-        value, moving = loss(SimpleNamespace(**a)), {n: a[n] for n in along}
+        value, primals = loss(SimpleNamespace(**a)), {n: a[n] for n in along}
         direction = t.tensor(cotangent(value.shape), dtype=value.dtype)
-        slopes = t.autograd.grad(value, [*moving.values()], direction, allow_unused=True, materialize_grads=True)
-        return value.detach(), dict(zip(moving, slopes, strict=True))
+        gradients = t.autograd.grad(value, [*primals.values()], direction, allow_unused=True, materialize_grads=True)
+        return value.detach(), dict(zip(primals, gradients, strict=True))
 
     return lambda arrays: [outputs(loss, arrays) for loss in losses]
 
@@ -164,13 +164,13 @@ def keras(x, y, q=0.7):
 
 @beside(jaxce.generalized_cross_entropy, of("ids", q=1.0), of("ids", q=1e-7), of("probs", q=1e-7))
 def absolute_error_and_cross_entropy(x, y, q):
-    """At its ends. By cross-entropy it is less by ``q s / 2`` of a surprise s below 20: a relative 1e-6 at most."""
+    """At its ends. A cross-entropy s below 20 exceeds it by ``q s / 2``: a relative 1e-6 at most."""
     error = (x.softmax(-1) - y).abs().sum(-1) / 2
     return error if q == 1 else torch().nn.functional.cross_entropy(x, y, reduction="none")
 
 
 KINDS = [of("ids"), of("probs"), of("sparse"), of("probs", "holes")]
-"""PyTorch has no slope along labels of 0, so the sparse ones do not move."""
+"""PyTorch has no gradient along labels of 0, so the sparse ones do not move."""
 
 
 @beside(jaxce.kl_divergence, *KINDS, of("probs", reduction="mean"))
@@ -195,10 +195,10 @@ def categorical(x, y):
     return torch().distributions.Categorical(logits=x).entropy()
 
 
-FOCAL = [of("hard", alpha=0.25), of("hard", alpha=None), of("answers", alpha=0.7, gamma=1.5)]
+FOCAL = [of("hard", alpha=0.25), of("hard", alpha=None), of("soft", alpha=0.7, gamma=1.5)]
 
 
-@beside(jaxce.sigmoid_focal_loss, *FOCAL, of("hard"), of("answers", "gaps"), along=(*ALONG, "hard"))
+@beside(jaxce.sigmoid_focal_loss, *FOCAL, of("hard"), of("soft", "gaps"), along=(*ALONG, "hard"))
 def torchvision(x, y, alpha=0.25, gamma=2.0):
     p = x.sigmoid()
     right = p * y + (1 - p) * (1 - y)
@@ -211,7 +211,7 @@ def torchvision(x, y, alpha=0.25, gamma=2.0):
 @beside(jaxce.asymmetric_loss, of("hard"), of("hard", gamma_pos=0.0, clip=0.2), of("hard", "gaps"))
 @beside(jaxce.asymmetric_loss, of("hard", gamma_pos=2.0, gamma_neg=1.0, clip=0.0))
 def authors_and_timm(x, y, gamma_pos=1.0, gamma_neg=4.0, clip=0.05):
-    """Between labels of 0 and 1 theirs mixes the exponents, not the terms, so no slope along them is compared."""
+    """Between labels of 0 and 1 theirs mixes the exponents, not the terms, so no gradient along them is compared."""
     p = x.sigmoid()
     right = p * y + (1 - p + clip).clamp(max=1) * (1 - y)
     return -((1 - right) ** (gamma_pos * y + gamma_neg * (1 - y))) * right.log()
@@ -230,8 +230,8 @@ def multilabel_margin_loss(x, y):
     return torch().nn.functional.multilabel_margin_loss(x, ids.where(y.gather(1, ids) > 0, -1), reduction="none")
 
 
-@beside(jaxce.multilabel_soft_margin_loss, of("hard"), of("answers", "holes"), along=(*ALONG, "hard"))
-@beside(jaxce.multilabel_soft_margin_loss, of("answers", class_weights="weights"), along=(*ALONG, "weights"))
+@beside(jaxce.multilabel_soft_margin_loss, of("hard"), of("soft", "holes"), along=(*ALONG, "hard"))
+@beside(jaxce.multilabel_soft_margin_loss, of("soft", class_weights="weights"), along=(*ALONG, "weights"))
 def multilabel_soft_margin_loss(x, y, class_weights=None):
     return torch().nn.functional.multilabel_soft_margin_loss(x, y, class_weights, reduction="none")
 
@@ -241,14 +241,14 @@ def soft_margin_loss(x, y):
     return torch().nn.functional.soft_margin_loss(x, y, reduction="none")
 
 
-# PyTorch gives it no slope along the labels.
+# PyTorch gives it no gradient along the labels.
 beside(jaxce.soft_margin_loss, of("signs"), along=("x", "signs"))(lambda x, y: torch().nn.functional.softplus(-y * x))
 
 beside_optax = partial(beside, where=in_optax, marks=())
 POLY = [of("ids", epsilon=2.0), of("probs", epsilon=1.0), of("probs", epsilon=-1.0)]
 beside_optax(jaxce.poly1_loss, *POLY)(optax.losses.poly_loss_cross_entropy)
 beside_optax(jaxce.kl_divergence, *KINDS[:3])(lambda x, q: optax.losses.kl_divergence(jax.nn.log_softmax(x), q))
-# Along hard labels nothing is compared: there optax's slope passes through a derivative of JAX that is wrong at 0.
+# Along hard labels nothing is compared: there optax's gradient passes through a derivative of JAX that is wrong at 0.
 beside_optax(jaxce.sigmoid_focal_loss, *FOCAL)(optax.losses.sigmoid_focal_loss)
 beside_optax(jaxce.multiclass_hinge_loss, of("ids", variant="crammer-singer"))(
     lambda x, y, variant: optax.losses.multiclass_hinge_loss(x, y.argmax(1))
@@ -281,7 +281,7 @@ def regions(loss, **options):
         ask, skip = partial(over, smooth=0.5, **options), partial(over, smooth=0.0, absent="skip", **options)
         yes_no = partial(ask, activation="sigmoid")
         kinds = [ask("ids"), ask("probs", "holes"), ask("ignored", "holes"), ask("probs", "holes", batch_axis=None)]
-        kinds += [skip("ids"), skip("ignored", "holes"), yes_no("hard"), yes_no("answers"), yes_no("hard", "holes")]
+        kinds += [skip("ids"), skip("ignored", "holes"), yes_no("hard"), yes_no("soft"), yes_no("hard", "holes")]
         kinds += [ask("probs", class_weights="weights")]
         beside(loss, *kinds, draw=images, along=(*ALONG, "weights"))(mean_of_classes(formula))
         whole = [over("probs", smooth=0.0, **options), over("probs", smooth=0.0, batch_axis=None, **options)]
@@ -362,14 +362,14 @@ def test_equals_its_peer_in_value_and_gradient(where, draw, along, pairs):
             at = f"pair {number}, seed {seed}"
             np.testing.assert_allclose(got[0], want[0], **VALUE, err_msg=at)
             for name in along:
-                np.testing.assert_allclose(got[1][name], want[1][name], **SLOPE, err_msg=f"{at}, along {name}")
+                np.testing.assert_allclose(got[1][name], want[1][name], **GRADIENT, err_msg=f"{at}, along {name}")
 
 
-@pytest.mark.parametrize(("label", "slope"), [(0.0, -0.808), (1.0, -0.167)])
-def test_sigmoid_focal_loss_has_a_slope_along_hard_labels(label, slope):
+@pytest.mark.parametrize(("label", "gradient"), [(0.0, -0.808), (1.0, -0.167)])
+def test_sigmoid_focal_loss_has_a_gradient_along_hard_labels(label, gradient):
     """By hand: ``2 m (1 - 2 p) s - m**2 x`` with m the probability of the wrong answer and s its cross-entropy."""
     got = jax.grad(lambda y: jaxce.sigmoid_focal_loss(jnp.float32(0.7), y, alpha=None, gamma=2.0))(label)
-    assert got == pytest.approx(slope, abs=6e-4)
+    assert got == pytest.approx(gradient, abs=6e-4)
 
 
 def drawn(draw):
@@ -399,7 +399,7 @@ def test_brier_and_hinge_losses_are_scikit_learns():
 
 
 @needs_sklearn
-def test_lovasz_softmax_of_certain_answers_is_one_less_scikit_learns_jaccard_score():
+def test_lovasz_softmax_of_certain_predictions_is_one_less_scikit_learns_jaccard_score():
     from sklearn.metrics import jaccard_score
 
     for a in drawn(images):

@@ -22,31 +22,31 @@ any_ids = hnp.arrays(np.int32, N, elements=st.integers(-3, C + 2) | st.sampled_f
 masks = hnp.arrays(bool, N)
 
 traced = jax.jit(lambda x, y, keep: jaxce.cross_entropy(x, y, where=keep, reduction="none"))
-slopes = jax.jit(jax.grad(lambda x, y, keep: jaxce.cross_entropy(x, y, where=keep, reduction="sum")))
+gradients = jax.jit(jax.grad(lambda x, y, keep: jaxce.cross_entropy(x, y, where=keep, reduction="sum")))
 binary = jax.jit(lambda x, y: jaxce.sigmoid_binary_cross_entropy(x, y, reduction="none"))
 
 
 @given(logits, any_ids, masks)
-def test_a_row_is_finite_masked_or_loud(x, y, keep):
+def test_a_row_is_finite_masked_or_nan(x, y, keep):
     """No row is a plausible number that it should not be: masked is 0, a bad id is NaN, the rest is never negative."""
-    loss, slope = np.asarray(traced(x, y, keep)), np.asarray(slopes(x, y, keep))
+    loss, gradient = np.asarray(traced(x, y, keep)), np.asarray(gradients(x, y, keep))
     bad = (y < 0) | (y >= C)
     assert (loss[~keep] == 0).all()
-    assert (slope[~keep] == 0).all()
+    assert (gradient[~keep] == 0).all()
     assert np.isnan(loss[keep & bad]).all()
-    assert np.isnan(slope[keep & bad]).all()
+    assert np.isnan(gradient[keep & bad]).all()
     nowhere = np.isneginf(x).all(1)
     fine = keep & ~bad & ~nowhere
     assert (loss[fine] >= 0).all()
-    assert np.isfinite(slope[fine]).all()
-    np.testing.assert_allclose(slope[fine].sum(1), 0, atol=1e-5)
+    assert np.isfinite(gradient[fine]).all()
+    np.testing.assert_allclose(gradient[fine].sum(1), 0, atol=1e-5)
 
 
 @given(hnp.arrays(np.float32, (N, C), elements=numbers | st.sampled_from([np.nan, np.inf])), ids, masks)
 def test_what_is_masked_never_shows(x, y, keep):
     other = np.where(keep[:, None], x, np.float32(1))
     np.testing.assert_array_equal(traced(x, y, keep), traced(other, y, keep))
-    np.testing.assert_array_equal(slopes(x, y, keep), slopes(other, y, keep))
+    np.testing.assert_array_equal(gradients(x, y, keep), gradients(other, y, keep))
 
 
 @given(calm, ids, st.floats(-1e3, 1e3, width=16))

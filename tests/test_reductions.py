@@ -1,4 +1,4 @@
-"""Reductions: means that divide once, totals that add, and `reduce` for anybody's losses."""
+"""Reductions: means that divide once, totals that add, and `reduce` for losses of your own."""
 
 import chex
 import jax
@@ -47,10 +47,10 @@ def test_size_one_axes_broadcast_and_count():
 
 
 def test_reduce_is_differentiable_in_values_and_weights():
-    slopes = jax.grad(lambda v, w: jaxce.reduce(v, weights=w), argnums=(0, 1))(VALUES, WEIGHTS)
+    gradients = jax.grad(lambda v, w: jaxce.reduce(v, weights=w), argnums=(0, 1))(VALUES, WEIGHTS)
     total = WEIGHTS.sum()
     mean = (VALUES * WEIGHTS).sum() / total
-    chex.assert_trees_all_close(slopes, (WEIGHTS / total, (VALUES - mean) / total), rtol=1e-5)
+    chex.assert_trees_all_close(gradients, (WEIGHTS / total, (VALUES - mean) / total), rtol=1e-5)
 
 
 @pytest.mark.parametrize("hidden", [np.nan, np.inf])
@@ -58,9 +58,9 @@ def test_a_masked_value_is_not_there(hidden):
     values = VALUES.copy()
     values[1, 1] = hidden
     keep = np.isfinite(values)
-    loss, slopes = jax.value_and_grad(lambda v: jaxce.reduce(v, weights=WEIGHTS, where=keep))(values)
+    loss, gradients = jax.value_and_grad(lambda v: jaxce.reduce(v, weights=WEIGHTS, where=keep))(values)
     assert loss == (51 - 8) / 5.5
-    np.testing.assert_allclose(slopes, np.where(keep, WEIGHTS, 0) / 5.5, rtol=1e-6)
+    np.testing.assert_allclose(gradients, np.where(keep, WEIGHTS, 0) / 5.5, rtol=1e-6)
 
 
 def test_a_weight_of_zero_takes_an_infinite_loss_away_but_never_a_nan():
@@ -71,9 +71,9 @@ def test_a_weight_of_zero_takes_an_infinite_loss_away_but_never_a_nan():
 @pytest.mark.parametrize("empty", [0.0, 7.0, np.nan])
 def test_the_mean_of_nothing(empty):
     nothing = np.zeros((2, 3), bool)
-    loss, slopes = jax.value_and_grad(lambda v: jaxce.reduce(v, where=nothing, reduction=Mean(empty=empty)))(VALUES)
+    loss, gradients = jax.value_and_grad(lambda v: jaxce.reduce(v, where=nothing, reduction=Mean(empty=empty)))(VALUES)
     np.testing.assert_equal(np.asarray(loss), np.float32(empty))
-    np.testing.assert_array_equal(slopes, 0)
+    np.testing.assert_array_equal(gradients, 0)
     rows = np.array([[True], [False]])
     np.testing.assert_allclose(jaxce.reduce(VALUES, where=rows, reduction=Mean(axis=1, empty=empty)), [7 / 3, empty])
 

@@ -165,10 +165,10 @@ def test_the_numbers_of_a_small_mask():
 def test_what_is_found_exactly_costs_nothing(loss):
     call, smooth = getattr(jaxce, loss), {} if loss == "lovasz_softmax" else {"smooth": 0.0}
     found = np.eye(CLASSES, dtype=np.float32)[IDS]
-    for absent in ("count", "skip"):  # nothing found of nothing is right, too
+    for absent in ("count", "skip"):  # an absent class without predictions has loss 0
         assert call(found, IDS, activation="none", absent=absent, **smooth) == 0
-    slope = jax.grad(lambda x: call(x, IDS, absent="count", **smooth))(jnp.asarray(200 * found))
-    assert np.isfinite(slope).all()
+    gradient = jax.grad(lambda x: call(x, IDS, absent="count", **smooth))(jnp.asarray(200 * found))
+    assert np.isfinite(gradient).all()
 
 
 @each_loss
@@ -177,9 +177,9 @@ def test_huge_scores(loss, scale):
     x, labels, own = inputs(loss, "softmax")
     call = getattr(jaxce, loss)
     for sign in (1, -1):
-        value, slope = jax.value_and_grad(lambda x: call(x, labels, **own))(jnp.asarray(sign * scale * np.sign(x)))
+        value, gradient = jax.value_and_grad(lambda x: call(x, labels, **own))(jnp.asarray(sign * scale * np.sign(x)))
         assert np.isfinite(value) or (loss == "lovasz_hinge" and scale > 1e38)
-        assert np.isfinite(slope).all()
+        assert np.isfinite(gradient).all()
 
 
 def test_the_steps_of_a_large_image_do_not_round_away():
@@ -191,12 +191,12 @@ def test_the_steps_of_a_large_image_do_not_round_away():
     order = np.argsort(-errors)
     truth = y[0][order]
     steps = np.diff(1 - (truth.sum() - truth.cumsum()) / (truth.sum() + (~truth).cumsum()), prepend=0)
-    slope = np.zeros(p.shape)
-    slope[0, order] = steps * np.where(truth, -1, 1)
+    gradient = np.zeros(p.shape)
+    gradient[0, order] = steps * np.where(truth, -1, 1)
     loss = jax.jit(jax.value_and_grad(lambda p, y: jaxce.lovasz_softmax(p, y, axis=None, activation="none")))
     value, got = loss(p, y)
     np.testing.assert_allclose(value, errors[order] @ steps, rtol=2e-6)
-    np.testing.assert_allclose(got, slope, rtol=2e-5, atol=1e-15)  # the rounding of `steps`, which are differences
+    np.testing.assert_allclose(got, gradient, rtol=2e-5, atol=1e-15)  # the rounding of `steps`, which are differences
 
 
 def test_regions_without_a_pixel_that_counts_leave_the_mean():
@@ -211,19 +211,19 @@ def test_regions_without_a_pixel_that_counts_leave_the_mean():
         assert call(X, IDS, where=np.zeros_like(keep), reduction=jaxce.Mean(empty=7.0)) == 7
 
 
-def test_the_slope_where_everything_is_found():
+def test_the_gradient_where_everything_is_found():
     """Each miss still costs what it costs: nothing is lost at 0, where one minus an index would round."""
     truth, found = np.array([[1, 0, 0]]), jnp.float32([[1, 0, 0]])
     options = {"axis": None, "activation": "none"}
     for loss, want in (("dice_loss", 1 / 3), ("jaccard_loss", 1 / 2), ("tversky_loss", 1 / 4)):
         call = getattr(jaxce, loss)
-        slope = jax.grad(lambda p, call=call: call(p, truth, **options))(found)
-        np.testing.assert_allclose(slope, [[-want, want, want]], rtol=1e-6, err_msg=loss)
+        gradient = jax.grad(lambda p, call=call: call(p, truth, **options))(found)
+        np.testing.assert_allclose(gradient, [[-want, want, want]], rtol=1e-6, err_msg=loss)
     almost = jnp.float32([[1, 1e-6, 0]])
-    loss, slope = jax.value_and_grad(lambda p: jaxce.tversky_loss(p, truth, gamma=0.75, **options))(almost)
+    loss, gradient = jax.value_and_grad(lambda p: jaxce.tversky_loss(p, truth, gamma=0.75, **options))(almost)
     missed, half = 0.5e-6, 0.5
     np.testing.assert_allclose(loss, (missed / (2 + missed)) ** 0.75, rtol=1e-5)
-    np.testing.assert_allclose(slope[0, 1], 0.75 * (missed / 2) ** -0.25 * half * 2 / (2 + missed) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(gradient[0, 1], 0.75 * (missed / 2) ** -0.25 * half * 2 / (2 + missed) ** 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-19, 1e-10, 1.0, 1e10, 1e20])

@@ -120,10 +120,10 @@ def test_classes_split_inside_shard_map(labels, options, check_vma):
     def whole(x, *arrays):
         return jaxce.cross_entropy(x, labels, **dict(zip(names, arrays, strict=True)), **rest)
 
-    moving = (0, 1) if "class_weights" in names else (0,)
+    primals = (0, 1) if "class_weights" in names else (0,)
     arguments = (X, *(options[n] for n in names))
-    got = jax.jit(jax.value_and_grad(sharded, moving))(*arguments)
-    chex.assert_trees_all_close(got, jax.value_and_grad(whole, moving)(*arguments), rtol=2e-5, atol=1e-6)
+    got = jax.jit(jax.value_and_grad(sharded, primals))(*arguments)
+    chex.assert_trees_all_close(got, jax.value_and_grad(whole, primals)(*arguments), rtol=2e-5, atol=1e-6)
     forward = jax.jit(jax.jacfwd(sharded))(*arguments)
     chex.assert_trees_all_close(forward, got[1][0], rtol=2e-5, atol=1e-6)
 
@@ -146,10 +146,10 @@ def test_a_shard_map_over_the_classes_alone(check_vma, kind):
         arrays = [
             jax.device_put(a, NamedSharding(mesh, p)) for a, p in zip((X, IDS, WEIGHTS, KEEP), specs, strict=True)
         ]
-        value, slope = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, IDS, **OPTIONS["everything"]))(X)
+        value, gradient = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, IDS, **OPTIONS["everything"]))(X)
         np.testing.assert_allclose(jax.jit(mapped)(*arrays), value, rtol=2e-6)
         if kind == AxisType.Auto or MAPS_OVER_EXPLICIT_AXES:
-            np.testing.assert_allclose(jax.jit(jax.grad(mapped))(*arrays), slope, rtol=2e-5, atol=1e-6)
+            np.testing.assert_allclose(jax.jit(jax.grad(mapped))(*arrays), gradient, rtol=2e-5, atol=1e-6)
 
 
 def test_the_gradient_inside_shard_map():
@@ -205,8 +205,8 @@ def test_a_mean_over_shards_with_unequal_padding(loss):
     np.testing.assert_allclose(whole(x, labels, keep), want, rtol=2e-6)
     np.testing.assert_allclose(total(x, labels, keep), want, rtol=2e-6)
     assert abs(wrong(x, labels, keep) - want) > 0.05
-    slopes = jax.grad(lambda x: whole(x, labels, keep))(jnp.asarray(x))
-    np.testing.assert_allclose(slopes, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
+    gradients = jax.grad(lambda x: whole(x, labels, keep))(jnp.asarray(x))
+    np.testing.assert_allclose(gradients, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
 
 
 @each_kind
@@ -255,12 +255,12 @@ def test_regions_of_split_images(spec, batch_axis, kind):
 
     def losses(x, y):
         options = {"batch_axis": batch_axis}
-        answers = jnp.stack([y, 1 - y], -1)
+        binary = jnp.stack([y, 1 - y], -1)
         return (
             jaxce.dice_loss(x, y, **options)
             + 2 * jaxce.lovasz_softmax(x, y, **options)
-            + 3 * jaxce.lovasz_hinge(x, answers, axis=-1, **options)
-            + 4 * jaxce.multilabel_margin_loss(x, answers)
+            + 3 * jaxce.lovasz_hinge(x, binary, axis=-1, **options)
+            + 4 * jaxce.multilabel_margin_loss(x, binary)
         )
 
     want = jax.jit(jax.value_and_grad(losses))(x, y)

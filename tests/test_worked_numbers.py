@@ -133,10 +133,10 @@ def test_log_sum_exp_neither_overflows_nor_underflows(offset: float) -> None:
 
 def test_log_sum_exp_across_the_whole_range() -> None:
     x = jnp.array([1e4, -1e4])
-    for label, (loss, slope) in enumerate([(0.0, [0.0, 0.0]), (2e4, [1.0, -1.0])]):
+    for label, (loss, expected) in enumerate([(0.0, [0.0, 0.0]), (2e4, [1.0, -1.0])]):
         value, gradient = jax.value_and_grad(cross_entropy)(x, label)
         assert value == loss
-        assert gradient.tolist() == slope
+        assert gradient.tolist() == expected
 
 
 def test_cross_entropy_is_entropy_plus_relative_entropy() -> None:

@@ -40,9 +40,9 @@ mapped = jax.jit(jax.value_and_grad(jax.shard_map(local, mesh=mesh, in_specs=spe
 plain = jax.jit(jax.value_and_grad(lambda x, y, keep: jaxce.cross_entropy(x, y, where=keep, label_smoothing=0.1)))
 want = jax.value_and_grad(lambda x: jaxce.cross_entropy(x, jnp.asarray(ids), where=keep, label_smoothing=0.1))(x)
 for function in (mapped, plain):
-    value, slope = function(*arrays)
+    value, gradient = function(*arrays)
     np.testing.assert_allclose(np.asarray(value), want[0], rtol=2e-6)
-    for piece in slope.addressable_shards:
+    for piece in gradient.addressable_shards:
         np.testing.assert_allclose(np.asarray(piece.data), want[1][piece.index], rtol=2e-5, atol=1e-6)
 
 hidden, kernel = x, rng.normal(size=(6, 10)).astype(np.float32)
@@ -58,9 +58,9 @@ for names in (("data", "model"), ("model", "data")):  # the first of them lies a
     mesh = jax.make_mesh((2, 2), names, axis_types=(AxisType.Auto,) * 2)
     arrays = [shard(*pair) for pair in ((hidden, specs[0]), (kernel, specs[1]), (ids, specs[0]), (keep, specs[0]))]
     with jax.set_mesh(mesh):
-        value, slopes = jax.jit(jax.value_and_grad(partial(linear, in_specs=specs), (0, 1)))(*arrays)
+        value, gradients = jax.jit(jax.value_and_grad(partial(linear, in_specs=specs), (0, 1)))(*arrays)
     np.testing.assert_allclose(np.asarray(value), want[0], rtol=2e-6)
-    for slope, whole in zip(slopes, want[1], strict=True):
-        for piece in slope.addressable_shards:
+    for gradient, whole in zip(gradients, want[1], strict=True):
+        for piece in gradient.addressable_shards:
             np.testing.assert_allclose(np.asarray(piece.data), whole[piece.index], rtol=2e-5, atol=1e-6)
 print("agreed")

@@ -1,7 +1,7 @@
 """The ways of one CPU device, fused and in blocks of rows, where a loss has rows of its own to sum.
 
 The other losses are built on these three, or sum nothing by rows. The session has eight devices, so small arrays are
-told to take these ways; a shape must be asked for nowhere else, or its compiled program is another way's.
+set to take these ways; a shape must be asked for nowhere else, or its compiled program is another way's.
 """
 
 import jax

@@ -34,13 +34,13 @@ def test_value_is_the_reference(setting, thin):
 def test_float64_is_float64_throughout(setting, x64):
     inputs = setting.draw()
     reductions = ("none", "mean")
-    got, slopes = jax.jit(
+    got, gradient = jax.jit(
         lambda x: (
             [inputs.call(x=x, reduction=r, dtype=jnp.float64) for r in reductions],
             jax.grad(lambda x: inputs.call(x=x, dtype=jnp.float64))(x),
         )
     )(cast(inputs.x, jnp.float64))
-    assert {a.dtype for a in (*got, slopes)} == {jnp.dtype(jnp.float64)}
+    assert {a.dtype for a in (*got, gradient)} == {jnp.dtype(jnp.float64)}
     for reduction, value in zip(reductions, got, strict=True):
         np.testing.assert_allclose(value, inputs.expected(reduction), **EXACT)
 
