@@ -1,0 +1,58 @@
+"""The floor plan of the package: `python tests/floors.py` writes it into CONTRIBUTING.md, and a test compares.
+
+Imports point down only, and modules on one floor do not import each other.
+"""
+
+import pathlib
+
+PAGE = pathlib.Path(__file__).parent.parent / "CONTRIBUTING.md"
+MARKS = "<!-- floors -->\n", "<!-- end of floors -->\n"
+
+PLAN = [
+    ("_types _sharding", "array types and the records of checked arguments; meshes"),
+    ("_numerics", "safe arithmetic: `0 * inf = 0`, quotients and powers at their limits"),
+    ("_value_checks _class_axis", "checks of values; one-hot, taking a class, shards of the classes"),
+    ("_coefficients _rows._record _rows._platform", "the coefficients `q_c` of a loss; sums of a row and their merge"),
+    ("_rows._sums _rows._gpu _rows._linear", "sums over the classes; XLA:GPU's fused chain; chunk sizes"),
+    ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
+    ("_rows", "the choice of the platform, made at lowering"),
+    ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
+    (
+        "_targets reductions _class_weights _linear_inputs _region_inputs",
+        "`q` from labels, weights and smoothing; means and totals; checks for linear layers and regions",
+    ),
+    ("_linear _region_sums", "the loop over chunks of tokens; sums over pixels"),
+    ("_softmax _focal _sigmoid _divergence _regions _lovasz", "losses: arguments, formula, reduction"),
+    ("_margins _sigmoid_focal", "losses built on those of the floor below"),
+    (" torch._arguments", "the public list; PyTorch's rules for arguments"),
+    ("torch._labels", "PyTorch's rules for ids, probabilities and shapes"),
+    ("torch._reductions", "PyTorch's means"),
+    ("torch._classification torch._binary torch._margins torch._regression torch._activations", "the functions"),
+    ("torch.nn.functional", "their public list"),
+    ("torch.nn._base", "what the loss classes share"),
+    ("torch.nn._classification torch.nn._binary torch.nn._margins torch.nn._regression", "the loss classes"),
+    ("torch.nn", "their public list"),
+    ("torch", "`functional` and `nn`"),
+]
+"""The modules of each floor, from the ground up, and what they hold; the package itself is the empty name."""
+
+FLOOR = {module: number for number, (modules, _) in enumerate(PLAN) for module in modules.split(" ")}
+
+
+def plan():
+    """The table of CONTRIBUTING.md, with the top floor first."""
+    lines = ["| floor | modules | hold |", "|---|---|---|"]
+    for number, (modules, hold) in reversed([*enumerate(PLAN, 1)]):
+        names = ", ".join(f"`{module or 'jaxce'}`" for module in modules.split(" "))
+        lines.append(f"| {number} | {names} | {hold} |")
+    return "\n".join(lines) + "\n"
+
+
+def page():
+    """CONTRIBUTING.md with the table as it should be."""
+    before, rest = PAGE.read_text().split(MARKS[0])
+    return before + MARKS[0] + plan() + MARKS[1] + rest.split(MARKS[1])[1]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
