@@ -7,37 +7,16 @@ import json
 
 import jax
 import jax.numpy as jnp
+from cases import CASES
 
 import jaxce
 
 PLATFORMS = (("cpu",), ("cuda",), ("tpu",), ("cpu", "cuda", "tpu"))
 ROWS, CLASSES = 4096, 1024
 
-IDS = (
-    "cross_entropy",
-    "nll_loss",
-    "focal_loss",
-    "poly1_loss",
-    "generalized_cross_entropy",
-    "brier_loss",
-    "kl_divergence",
-    "js_divergence",
-    "dice_loss",
-    "tversky_loss",
-    "jaccard_loss",
-    "lovasz_softmax",
-    "multiclass_hinge_loss",
-)
-BINARY = (
-    "sigmoid_binary_cross_entropy",
-    "binary_cross_entropy",
-    "sigmoid_focal_loss",
-    "asymmetric_loss",
-    "lovasz_hinge",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "soft_margin_loss",
-)
+NAMES = {case.name: case.labels for case in CASES if case.name not in ("linear_cross_entropy", "entropy")}
+IDS = [name for name, labels in NAMES.items() if "ids" in labels]
+BINARY = [name for name in NAMES if name not in IDS]
 
 
 def arguments():
@@ -55,13 +34,14 @@ def arguments():
 
 
 def exported():
-    """The loops and barriers in value and gradient of each loss."""
+    """The loops and barriers of each loss, of its value alone and with its gradient."""
     for name, given in arguments():
-        call = jax.jit(jax.value_and_grad(getattr(jaxce, name.split()[0])))
-        for platforms in PLATFORMS:
-            text = jax.export.export(call, platforms=platforms)(*given).mlir_module()
-            counts = {word: text.count(f"stablehlo.{word}") for word in ("while", "optimization_barrier")}
-            yield f"{name} for {'+'.join(platforms)}", counts
+        loss = getattr(jaxce, name.split()[0])
+        for work, function in (("value", loss), ("gradient", jax.value_and_grad(loss))):
+            for platforms in PLATFORMS:
+                text = jax.export.export(jax.jit(function), platforms=platforms)(*given).mlir_module()
+                counts = {word: text.count(f"stablehlo.{word}") for word in ("while", "optimization_barrier")}
+                yield f"{name}: {work} for {'+'.join(platforms)}", counts
 
 
 if __name__ == "__main__":
