@@ -306,7 +306,7 @@ def draw_sweeps(rows, title, path):
 
 
 def compiled():
-    """The table of the TPU and GPU compilers' programs: passes over the logits, temporaries and gathers of each contestant."""
+    """The table of compiled programs: passes over the logits, temporaries and gathers of each contestant."""
     with open(COMPILED, newline="") as file:
         rows = list(csv.DictReader(file))
     names = list(dict.fromkeys(row["contestant"] for row in rows))
