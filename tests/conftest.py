@@ -26,18 +26,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-WHOLE = (
-    "laws",
-    "test_sharded",
-    "test_linear",
-    "test_linear_sharded",
-    "test_compiled",
-    "test_edges",
-    "test_two_processes",
-)
-"""A thin pass is one for another version of JAX or Python: these run whole, and of every other file one test in ten.
-
-A law of each option by itself is asked with no option and with all of them.
+WHOLE = {
+    *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
+    *("test_compiled", "test_exports", "test_edges", "test_rows"),
+}
+"""A thin pass, for another version of JAX or Python: these files, laws for one kind of labels of each loss, and one in
+ten of all other tests. A law of each option by itself is then asked for none of them and for all.
 """
 
 
@@ -47,15 +41,20 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--thin"):
-        numbers = collections.Counter()
-        chosen, left_out = [], []
+        numbers, chosen, left_out = collections.Counter(), [], []
         for item in items:
-            number = numbers[item.path]
+            (chosen if is_in_thin_pass(item, numbers[item.path]) else left_out).append(item)
             numbers[item.path] += 1
-            is_whole = item.path.stem in WHOLE or item.path.parent.name in WHOLE
-            (chosen if is_whole or number % 10 == 0 else left_out).append(item)
         items[:] = chosen
         config.hook.pytest_deselected(items=left_out)
+
+
+def is_in_thin_pass(item, number):
+    """Whether a thin pass has the test with this number in its file."""
+    setting = getattr(item, "callspec", None) and item.callspec.params.get("setting")
+    if setting:
+        return setting.is_first
+    return item.path.stem in WHOLE or item.path.parent.name == "laws" or number % 10 == 0
 
 
 @pytest.fixture

@@ -32,6 +32,11 @@ class Setting:
     def __str__(self) -> str:
         return f"{self.case}-{self.kind}"
 
+    @property
+    def is_first(self) -> bool:
+        """Whether a thin pass has it: of each loss one kind of labels, the first of one and the last of the next."""
+        return self.kind == self.case.labels[-(CASES.index(self.case) % 2)]
+
     def choices(self, thin: bool = False) -> dict[str, tuple[str, ...]]:
         """No option, each alone, and all of them, by name; a thin pass leaves out each alone."""
         allowed = self.case.allowed(self.kind)
