@@ -18,6 +18,7 @@ from jaxce._types import (
     AnyArray,
     AxisName,
     Bounded,
+    Hyperparameter,
     Hyperparameters,
     Ids,
     Inputs,
@@ -183,9 +184,7 @@ def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperp
         if value is None and or_none:
             on[name] = None
             continue
-        number = array(name, value)
-        if number.ndim:
-            raise ValueError(f"{name}: got shape {number.shape}; expected one number.")
+        number = real_number(name, value)
         if is_concrete(number) and not low <= float(number) <= high:
             raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
         if is_off(value):
@@ -193,6 +192,18 @@ def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperp
         else:
             on[name] = number.astype(dtype)
     return Hyperparameters(on, frozenset(off))
+
+
+def real_number(name: str, value: Hyperparameter | None) -> AnyArray:
+    """One real number, as an array of shape ()."""
+    if not isinstance(value, int | float | np.generic | Array | np.ndarray) and not hasattr(value, "__jax_array__"):
+        raise TypeError(f"{name}: got {_kind(value)}; expected one real number.")
+    number = array(name, value)
+    if not (jnp.issubdtype(number.dtype, jnp.floating) or jnp.issubdtype(number.dtype, jnp.integer)):
+        raise TypeError(f"{name}: got dtype {number.dtype}; expected one real number.")
+    if number.ndim:
+        raise ValueError(f"{name}: got shape {number.shape}; expected one number.")
+    return number
 
 
 def check_reduction(reduction: Reduction) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
@@ -28,6 +27,7 @@ from jaxce._inputs import (
     open_hyperparameters,
     per_class,
     per_example,
+    real_number,
     shards,
 )
 from jaxce._numerics import compute_dtype, wider
@@ -44,6 +44,7 @@ from jaxce._types import (
     Size,
     Tokens,
 )
+from jaxce._value_checks import is_concrete
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -103,11 +104,10 @@ def open_linear(
 
 def _positive(name: str, value: Hyperparameter | None, dtype: DTypeLike) -> AnyArray | None:
     """A finite number above 0, or None."""
-    is_known = isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0
-    if is_known and not 0 < np.asarray(value) < math.inf:
+    number = None if value is None else real_number(name, value).astype(dtype)
+    if number is not None and is_concrete(number) and not 0 < float(number) < math.inf:
         raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
-    opened: AnyArray | None = open_hyperparameters(dtype, **{name: (value, 0, math.inf, None)})[name]
-    return opened
+    return number
 
 
 def _check_chunk_size(chunk_size: int | None) -> None:

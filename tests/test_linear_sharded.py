@@ -397,3 +397,19 @@ def test_second_derivatives_with_split_classes(kind, reduction):
     chex.assert_trees_all_close(
         jax.device_get(got), jax.jit(lambda h, w: along(dense, h, w))(h, w), rtol=2e-4, atol=2e-5
     )
+
+
+@each_kind
+def test_the_gradient_of_label_smoothing_where_classes_are_split(kind):
+    rng = np.random.default_rng(0)
+    h, w, y = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((8, 3), (3, 6), (8,)))
+    weights, ids = jnp.arange(1.0, 7.0), jnp.clip(jnp.abs(3 * y), 0, 5).astype(int)
+
+    def loss(eps):
+        specs = P("data"), P(None, "model")
+        return jaxce.linear_cross_entropy(h, w, ids, in_specs=specs, label_smoothing=eps, class_weights=weights)
+
+    want = jax.grad(lambda eps: jaxce.cross_entropy(h @ w, ids, label_smoothing=eps, class_weights=weights))(0.1)
+    with jax.set_mesh(mesh_of(kind)):
+        got = jax.jit(jax.grad(loss))(0.1)
+    np.testing.assert_allclose(got, want, rtol=1e-5)

@@ -63,7 +63,9 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntrop
         unshared_q = dataclasses.replace(q, offset=offset, scale=scale)
         h, q_sum = -_dense_dot(x, unshared_q, axis, unshared_m, unshared_log_s), q_sum + _dense_sum(q, x, axis)
     if q.ids is not None:
-        h += safe_multiply(q.label_weight, (m - take_class(x, q.ids, axis)) + log_s)
+        # For constant logits XLA would add log_s before it subtracts: an offset of 1e8 would swallow it.
+        gap = lax.optimization_barrier(m - take_class(x, q.ids, axis))
+        h += safe_multiply(q.label_weight, gap + log_s)
         q_sum += q.label_weight
     sums = RowCrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, q_sum)))
     # Without the barrier XLA would materialize the exponentials for the gradient.

@@ -7,10 +7,13 @@ set to take these ways; a shape must be asked for nowhere else, or its compiled 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import CASES
 from inputs import cast, draw
 from jax.experimental import checkify
 from law import GRADIENT, LOSS, assert_same, by_differences, gradients, law, masked, planted
+
+import jaxce
 
 
 def sums_rows(case):
@@ -78,3 +81,11 @@ def test_rows_go_in_blocks_where_nothing_fuses(one_cpu):
     text = jax.jit(lambda x: inputs.call(x=x)).lower(cast(inputs.x)).as_text()
     fused = one_cpu == 0 and jax.__version_info__ >= (0, 10, 2)
     assert ("while" in text) != fused
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e8])
+def test_constant_logits_have_the_loss_of_an_argument(one_cpu, offset):
+    """XLA simplifies what it computes of constants."""
+    x, y = jnp.full((1, 19 + one_cpu), offset, jnp.float32), jnp.zeros(1, jnp.int32)
+    got = jax.jit(lambda: jaxce.cross_entropy(x, y))()
+    np.testing.assert_allclose(got, np.log(19 + one_cpu), rtol=1e-6)
