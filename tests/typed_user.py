@@ -17,10 +17,6 @@ def torch_loss(logits: Array, labels: Array) -> jax.Array:
     return F.cross_entropy(logits, labels)
 
 
-def step(kernel: Array, hidden: Array, labels: Array) -> tuple[Array, Array]:
-    return jax.value_and_grad(lambda w: jaxce.linear_cross_entropy(hidden, w, labels))(kernel)
-
-
 def spread(values: Array, weights: Array) -> dict[str, Array]:
     return {"max": values.max(), "weight": weights.sum()}
 
