@@ -1,5 +1,7 @@
 """Classification losses for JAX, with PyTorch's numbers: correct, fast and small in memory."""
 
+from types import ModuleType as _Module
+
 from jaxce._class_weights import balanced_class_weights as balanced_class_weights
 from jaxce._divergence import brier_loss as brier_loss
 from jaxce._divergence import entropy as entropy
@@ -31,4 +33,4 @@ from jaxce.reductions import Total as Total
 from jaxce.reductions import reduce as reduce
 
 __version__ = "0.1.0"
-__all__ = sorted({name for name in globals() if not name.startswith("_")} - {"reductions"})
+__all__ = sorted(name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _Module))

@@ -1,5 +1,7 @@
 """PyTorch's losses as classes: frozen dataclass pytrees with the options of their functions in `functional`."""
 
+from types import ModuleType as _Module
+
 from jaxce.torch._arguments import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from jaxce.torch.nn import functional as functional
 from jaxce.torch.nn._binary import BCELoss as BCELoss
@@ -20,4 +22,8 @@ from jaxce.torch.nn._regression import MSELoss as MSELoss
 from jaxce.torch.nn._regression import PoissonNLLLoss as PoissonNLLLoss
 from jaxce.torch.nn._regression import SmoothL1Loss as SmoothL1Loss
 
-__all__ = sorted(name for name in globals() if not name.startswith("_"))
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if name[0] != "_" and (value is functional or not isinstance(value, _Module))
+)

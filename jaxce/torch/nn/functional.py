@@ -1,5 +1,7 @@
 """PyTorch's functions on JAX arrays: losses, and the activations that go with them."""
 
+from types import ModuleType as _Module
+
 from jaxce.torch._activations import log_softmax as log_softmax
 from jaxce.torch._activations import logsigmoid as logsigmoid
 from jaxce.torch._activations import one_hot as one_hot
@@ -25,4 +27,4 @@ from jaxce.torch._regression import mse_loss as mse_loss
 from jaxce.torch._regression import poisson_nll_loss as poisson_nll_loss
 from jaxce.torch._regression import smooth_l1_loss as smooth_l1_loss
 
-__all__ = sorted(name for name in globals() if not name.startswith("_"))
+__all__ = sorted(name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _Module))
