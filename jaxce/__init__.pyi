@@ -537,6 +537,28 @@ def linear_cross_entropy(
     chunk_size: int | None = None,
     class_axis_name: AxisName | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array | tuple[Array, LinearAux]: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: Literal[False] = False,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -581,6 +603,28 @@ def linear_cross_entropy(
     chunk_size: int | None = None,
     class_axis_name: AxisName | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Literal["total"],
+) -> Total | tuple[Total, LinearAux]: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: Literal[False] = False,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -606,6 +650,28 @@ def linear_cross_entropy(
     has_aux: Literal[True],
     reduction: Callable[[Array, Array], R],
 ) -> tuple[R, LinearAux]: ...
+@overload
+def linear_cross_entropy(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Callable[[Array, Array], R],
+) -> R | tuple[R, LinearAux]: ...
 @overload
 def lovasz_hinge(
     logits: ArrayLike,

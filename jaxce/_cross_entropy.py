@@ -37,7 +37,7 @@ from jax.typing import DTypeLike
 from jaxce._class_axis import expand_class_axis, is_label, mask_rows, psum_classes, take_class
 from jaxce._coefficients import Target
 from jaxce._numerics import clip_to_finite, compute_dtype, is_zero_tangent, safe_multiply, safe_multiply_no_select
-from jaxce._rows import RowCrossEntropy, class_dot, map_rows, row_cross_entropy
+from jaxce._rows import RowCrossEntropy, class_dot, map_rows, no_sharing, row_cross_entropy
 from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs
 
 T = TypeVar("T")
@@ -115,7 +115,8 @@ def _h_given_log_z(
         h, q_sum = h + jnp.sum(safe_multiply(q.dense(x, axis), nll), axis), q_sum + q.dense_sum(x, axis)
     if q.ids is not None:
         label_weight = q.local_label_weight(x, axis)
-        h += safe_multiply(label_weight, (m - take_class(x, q.ids, axis)) + log_s)
+        (gap,) = no_sharing(m - take_class(x, q.ids, axis))  # log_s is added last: a large m would swallow it
+        h += safe_multiply(label_weight, gap + log_s)
         q_sum += label_weight
     return psum_classes(h, axis_name), psum_classes(q_sum, axis_name)
 

@@ -139,7 +139,7 @@ def kl_divergence(
 
 def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    q = target_probs(x, x["label_smoothing"])
+    q = target_probs(x)
     return weighted_class_sum(x, _kl_terms(q, log_probs(x)))
 
 
@@ -214,7 +214,7 @@ def js_divergence(
 
 def _js_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    q, p = target_probs(x, x["label_smoothing"]), jnp.exp(log_probs(x))
+    q, p = target_probs(x), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
     return weighted_class_sum(x, (_kl_terms(q, log_m) + _kl_terms(p, log_m)) / 2)
 
@@ -291,7 +291,7 @@ def brier_loss(
 
 def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    p, q = jnp.exp(log_probs(x)), target_probs(x, x["label_smoothing"])
+    p, q = jnp.exp(log_probs(x)), target_probs(x)
     weight = target(x)[1]
     return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
 

@@ -260,9 +260,9 @@ def _box_cox(s: Array, q: Any) -> Array:
 
 def _transformed(x: SoftmaxInputs, f: Callable[[Array], Array]) -> tuple[PerExample, Array]:
     """``sum_c w_c q_c f(-log p_c)``. For ids without smoothing this is ``w_y f(-log p_y)``, one number per example."""
-    if isinstance(x.labels, Ids) and is_off(x["label_smoothing"]):
+    if isinstance(x.labels, Ids) and is_off(x.label_smoothing):
         unweighted, _ = target(dataclasses.replace(x, class_weights=None))
         weight = target(x)[1]
         return safe_multiply(weight, f(cross_entropy_from_logits(x, unweighted)[0])), weight
     x = upcast_probs(x)
-    return weighted_class_sum(x, safe_multiply(target_probs(x, x["label_smoothing"]), f(-log_probs(x))))
+    return weighted_class_sum(x, safe_multiply(target_probs(x), f(-log_probs(x))))

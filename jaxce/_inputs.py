@@ -4,6 +4,8 @@ Invalid shapes and dtypes raise while tracing. Invalid values raise when they ar
 `checkify` reports them.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -196,10 +198,8 @@ def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperp
 
 def real_number(name: str, value: Hyperparameter | None) -> AnyArray:
     """One real number, as an array of shape ()."""
-    if not isinstance(value, int | float | np.generic | Array | np.ndarray) and not hasattr(value, "__jax_array__"):
-        raise TypeError(f"{name}: got {_kind(value)}; expected one real number.")
-    number = array(name, value)
-    if not (jnp.issubdtype(number.dtype, jnp.floating) or jnp.issubdtype(number.dtype, jnp.integer)):
+    number = array(name, value, "one real number.")
+    if not any(jnp.issubdtype(number.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         raise TypeError(f"{name}: got dtype {number.dtype}; expected one real number.")
     if number.ndim:
         raise ValueError(f"{name}: got shape {number.shape}; expected one number.")
@@ -232,7 +232,7 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def array(name: str, value: ArrayLike | None) -> AnyArray:
+def array(name: str, value: Any, expected: str = "an array. Wrap it in jnp.asarray(...).") -> AnyArray:
     """The argument as an array, in its own dtype."""
     if isinstance(value, Array | np.ndarray):
         return value
@@ -240,7 +240,7 @@ def array(name: str, value: ArrayLike | None) -> AnyArray:
         return np.asarray(value)
     if hasattr(value, "__jax_array__"):
         return jnp.asarray(value)
-    raise TypeError(f"{name}: got {_kind(value)}; expected an array. Wrap it in jnp.asarray(...).")
+    raise TypeError(f"{name}: got {_kind(value)}; expected {expected}")
 
 
 def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import broadcast_mask, expand_class_axis, one_hot
+from jaxce._class_axis import expand_class_axis, mask_rows, one_hot
 from jaxce._inputs import check_choice, open_sigmoid, open_softmax
-from jaxce._numerics import compute_dtype, fill_masked, safe_multiply, safe_power
+from jaxce._numerics import compute_dtype, safe_multiply, safe_power
 from jaxce._sharding import replicate_axes
 from jaxce._sigmoid import binary_cross_entropy_from_logits, in_classes
 from jaxce._targets import target
@@ -98,19 +98,19 @@ def multiclass_hinge_loss(
 
 
 def _weston_watkins(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    z, gap, own = _scores_and_gaps(x)
-    return _weighted_or_nan(x, z, gap, hinge(gap, own, x["margin"], x["p"], x.axis))
+    z, gap, at_label = _scores_and_gaps(x)
+    return _weighted_or_nan(x, z, gap, hinge(gap, at_label, x["margin"], x["p"], x.axis))
 
 
 def _crammer_singer(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    z, gap, own = _scores_and_gaps(x)
-    largest = jnp.max(jnp.where(own, -jnp.inf, gap), x.axis)
+    z, gap, at_label = _scores_and_gaps(x)
+    largest = jnp.max(jnp.where(at_label, -jnp.inf, gap), x.axis)
     return _weighted_or_nan(x, z, gap, safe_power(_positive_part(x["margin"] + largest), x["p"]))
 
 
 def _scores_and_gaps(x: SoftmaxInputs) -> tuple[Array, Array, Array]:
     """The scores ``z``, ``z_c - z_y``, and ``[c = y]``."""
-    z = fill_masked(x.logits, broadcast_mask(x.mask, x.logits, x.axis)).astype(compute_dtype(x.logits))
+    z = mask_rows(x.logits, x.mask, x.axis).astype(compute_dtype(x.logits))
     return z, *logit_gap(z, cast(Ids, x.labels).ids, x.axis)
 
 
@@ -329,13 +329,13 @@ def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 def logit_gap(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
     """``x_c - x_y``, exactly 0 for ``c = y``, and ``[c = y]``."""
-    own = one_hot(ids, x.shape[axis], axis)
-    return jnp.where(own, 0, x - jnp.sum(jnp.where(own, x, 0), axis, keepdims=True)), own
+    at_label = one_hot(ids, x.shape[axis], axis)
+    return jnp.where(at_label, 0, x - jnp.sum(jnp.where(at_label, x, 0), axis, keepdims=True)), at_label
 
 
-def hinge(gap: Array, own: Array, margin: Array, p: Hyperparameter, axis: int) -> PerExample:
+def hinge(gap: Array, at_label: Array, margin: Array, p: Hyperparameter, axis: int) -> PerExample:
     """``1/C sum_{c != y} max(0, margin - x_y + x_c)**p`` along ``axis``."""
-    violation = _positive_part(jnp.where(own, 0, margin + gap))
+    violation = _positive_part(jnp.where(at_label, 0, margin + gap))
     return jnp.sum(safe_power(violation, p), axis) / gap.shape[axis]
 
 

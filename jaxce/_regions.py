@@ -1,4 +1,4 @@
-"""Losses over regions, for segmentation: how the pixels found of a class overlap with those labelled so."""
+"""Losses over regions, for segmentation: the overlap of the predicted and the labelled pixels of each class."""
 
 import math
 from typing import Literal

@@ -23,6 +23,11 @@ def varying_axes(tree: Any) -> frozenset[str]:
     return frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(tree)))
 
 
+def varies(tree: Any, axis_name: str | tuple[str, ...]) -> bool:
+    """Whether any of the arrays varies along these mesh axes."""
+    return not varying_axes(tree).isdisjoint((axis_name,) if isinstance(axis_name, str) else axis_name)
+
+
 def pvary_tree(tree: Any, axes: frozenset[str]) -> Any:
     """The same arrays, typed as varying along the axes, so that each device has its own gradient of them."""
 

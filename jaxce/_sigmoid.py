@@ -8,15 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import broadcast_per_class
 from jaxce._inputs import open_sigmoid
-from jaxce._numerics import is_off, safe_multiply, safe_multiply_no_select
+from jaxce._numerics import is_off, is_zero_tangent, safe_multiply, safe_multiply_no_select
 from jaxce._rows import no_sharing
 from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
-from jaxce._value_checks import raise_or_nan
+from jaxce._value_checks import check_in_unit_interval
 from jaxce.reductions import run_loss
 
 
@@ -102,7 +101,7 @@ def _sigmoid_binary_cross_entropy(x: SigmoidInputs) -> tuple[Array, float]:
 
 def smoothed_labels(x: SigmoidInputs) -> Array:
     """``(1 - eps) y + eps / 2``."""
-    eps = x["label_smoothing"]
+    eps = x.label_smoothing
     return x.labels if is_off(eps) else x.labels * (1 - eps) + eps / 2
 
 
@@ -167,8 +166,7 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    p = x.logits.astype(x.labels.dtype)
-    p = raise_or_nan("probs", p, ~((p < 0) | (p > 1)), "in [0, 1]")
+    p = check_in_unit_interval("probs", x.logits.astype(x.labels.dtype))
     return run_loss(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
 
 
@@ -209,11 +207,11 @@ def _binary_cross_entropy_from_logits_jvp(
     x = x.astype(y.dtype)
     w = jnp.ones((), x.dtype) if pos_weight is None else pos_weight
     d_loss = jnp.zeros_like(x)
-    if not isinstance(dx, SymbolicZero):
+    if not is_zero_tangent(dx):
         d_loss += ((1 - y) * jax.nn.sigmoid(x) - w * y * jax.nn.sigmoid(-x)) * dx.astype(y.dtype)
-    if not isinstance(dy, SymbolicZero):
+    if not is_zero_tangent(dy):
         d_loss += (-x if pos_weight is None else product(w, jax.nn.softplus(-x)) - jax.nn.softplus(x)) * dy
-    if dw is not None and not isinstance(dw, SymbolicZero):
+    if pos_weight is not None and not is_zero_tangent(dw):
         d_loss += product(y, jax.nn.softplus(-x)) * dw
     return loss, d_loss
 
@@ -231,9 +229,9 @@ def _clamped_cross_entropy_jvp(primals: tuple[Any, Any], tangents: tuple[Any, An
     """``(p - y) / max(p (1 - p), 1e-12) dp + (log(1 - p) - log p) dy``, the latter without a clamp."""
     (p, y), (dp, dy) = primals, tangents
     d_loss = jnp.zeros_like(p)
-    if not isinstance(dp, SymbolicZero):
+    if not is_zero_tangent(dp):
         d_loss += _clamped_gradient(p, y) * dp
-    if not isinstance(dy, SymbolicZero):
+    if not is_zero_tangent(dy):
         d_loss += (jnp.log1p(-p) - jnp.log(p)) * dy
     return clamped_cross_entropy(p, y), d_loss
 

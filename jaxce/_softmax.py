@@ -102,7 +102,7 @@ def cross_entropy(
 
 
 def _cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    q, weight = target(x, x["label_smoothing"])
+    q, weight = target(x)
     loss, log_z = cross_entropy_from_logits(x, q)
     if not is_off(x["z_loss"]):
         loss += safe_multiply(weight * x["z_loss"], log_z**2)

@@ -19,10 +19,10 @@ from jaxce._coefficients import Target
 from jaxce._cross_entropy import weighted_sum
 from jaxce._numerics import compute_dtype, is_off, safe_multiply
 from jaxce._sharding import class_split
-from jaxce._types import Hyperparameter, PerExample, Probs, SoftmaxInputs
+from jaxce._types import PerExample, Probs, SoftmaxInputs
 
 
-def target(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tuple[Target, Array]:
+def target(inputs: SoftmaxInputs) -> tuple[Target, Array]:
     """The coefficients ``q_c`` of ``sum_c q_c (log_z - x_c)``, and the weight of each example.
 
     ::
@@ -35,8 +35,8 @@ def target(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> tupl
     x, axis, axis_name = inputs.logits, inputs.axis, inputs.class_axis_name
     one = jnp.ones((), compute_dtype(x))
     w = one if inputs.class_weights is None else inputs.class_weights
-    eps = jnp.asarray(label_smoothing, one.dtype)
-    offset = None if is_off(label_smoothing) else eps / total_classes(x.shape[axis], axis_name) * w
+    eps = inputs.label_smoothing
+    offset = None if is_off(eps) else eps / total_classes(x.shape[axis], axis_name) * w
     if isinstance(inputs.labels, Probs):
         probs = inputs.labels.probs
         # A sum over the classes whose coefficients are the weights: sum_c w_c p_c.
@@ -57,9 +57,9 @@ def upcast_probs(inputs: SoftmaxInputs) -> SoftmaxInputs:
     return dataclasses.replace(inputs, labels=Probs(inputs.labels.probs.astype(compute_dtype(inputs.logits))))
 
 
-def target_probs(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -> Array:
+def target_probs(inputs: SoftmaxInputs) -> Array:
     """The labels as smoothed probabilities of all classes; NaN for an invalid id."""
-    x, axis, labels = inputs.logits, inputs.axis, inputs.labels
+    x, axis, labels, eps = inputs.logits, inputs.axis, inputs.labels, inputs.label_smoothing
     dtype = compute_dtype(x)
     if isinstance(labels, Probs):
         p = mask_rows(labels.probs, inputs.mask, axis).astype(dtype)
@@ -67,8 +67,7 @@ def target_probs(inputs: SoftmaxInputs, label_smoothing: Hyperparameter = 0.0) -
         p = is_label(labels.ids, x, axis).astype(dtype)
         if labels.valid is not None:  # XLA turns a product with 0 or 1 into a select and loses NaN
             p += expand_class_axis(jnp.where(labels.valid, jnp.zeros((), dtype), jnp.nan), axis)
-    eps = jnp.asarray(label_smoothing, dtype)
-    smoothed: Array = p if is_off(label_smoothing) else (1 - eps) * p + eps / x.shape[axis]
+    smoothed: Array = p if is_off(eps) else (1 - eps) * p + eps / x.shape[axis]
     return smoothed
 
 

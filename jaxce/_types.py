@@ -24,7 +24,7 @@ Reduced: TypeAlias = Any
 """The result of a reduction: an array, a ``Total``, or the result of the caller's own callable."""
 
 AnyArray: TypeAlias = Array | np.ndarray
-Hyperparameter: TypeAlias = float | int | Array
+Hyperparameter: TypeAlias = float | int | np.number[Any] | AnyArray
 Bound: TypeAlias = float | int
 Bounded: TypeAlias = tuple[Hyperparameter, Bound, Bound] | tuple[Hyperparameter | None, Bound, Bound, None]
 """A hyperparameter and its closed range; with a fourth entry it may be None."""
@@ -72,6 +72,11 @@ class Inputs:
 
     def __getitem__(self, name: str) -> Any:
         return self.hyperparameters[name]
+
+    @property
+    def label_smoothing(self) -> Any:
+        """eps; 0 if it is off, and for a loss without label smoothing."""
+        return self.hyperparameters.on.get("label_smoothing", 0.0)
 
 
 @jax.tree_util.register_dataclass

@@ -38,7 +38,11 @@ RESULTS = {
     'Literal["total"]': "Total",
     "Callable[[Array, Array], R]": "R",
 }
-AUX = {"Literal[False] = False": "{}", "Literal[True]": "tuple[{}, LinearAux]"}
+AUX = {
+    "Literal[False] = False": "{0}",
+    "Literal[True]": "tuple[{0}, LinearAux]",
+    "bool": "{0} | tuple[{0}, LinearAux]",
+}
 
 
 def parameters(function):
@@ -59,7 +63,7 @@ def overloads(function):
         return [signature(function.__name__, written, result)]
     found = []
     for reduction, reduced in RESULTS.items():
-        for has_aux, shape in AUX.items() if "has_aux" in written else [("", "{}")]:
+        for has_aux, shape in AUX.items() if "has_aux" in written else [("", "{0}")]:
             changed = {"reduction": f"reduction: {reduction}"} | ({"has_aux": f"has_aux: {has_aux}"} if has_aux else {})
             found.append("@overload\n" + signature(function.__name__, written | changed, shape.format(reduced)))
     return found

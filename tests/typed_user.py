@@ -3,6 +3,7 @@
 from typing import assert_type
 
 import jax
+import numpy as np
 from jax import Array
 
 import jaxce
@@ -31,9 +32,14 @@ def reductions(x: Array, y: Array) -> None:
     assert_type(sum([jaxce.dice_loss(x, y, reduction="total")], jaxce.Total(x, x)), jaxce.Total)
 
 
-def linear(h: Array, w: Array, y: Array) -> None:
+def numpy_numbers(x: Array, y: Array) -> Array:
+    return jaxce.focal_loss(x, y, gamma=np.float32(2), label_smoothing=np.asarray(0.1))
+
+
+def linear(h: Array, w: Array, y: Array, has_aux: bool) -> None:
     assert_type(jaxce.linear_cross_entropy(h, w, y), Array)
     assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=True), tuple[Array, jaxce.LinearAux])
     assert_type(
         jaxce.linear_cross_entropy(h, w, y, has_aux=True, reduction="total"), tuple[jaxce.Total, jaxce.LinearAux]
     )
+    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=has_aux), Array | tuple[Array, jaxce.LinearAux])

@@ -15,25 +15,16 @@ from jax import Array, lax
 from jaxce._class_axis import is_local_class
 from jaxce._coefficients import Target
 from jaxce._rows import _accelerator, _cpu, _gpu, _sums
-from jaxce._rows._linear import add_kernel_gradient, default_chunk_size
-from jaxce._rows._platform import by_platform, no_sharing
-from jaxce._rows._record import RowCrossEntropy, RowSums, merge
-from jaxce._sharding import varying_axes
+from jaxce._rows._linear import add_kernel_gradient as add_kernel_gradient
+from jaxce._rows._linear import default_chunk_size as default_chunk_size
+from jaxce._rows._platform import by_platform
+from jaxce._rows._platform import no_sharing as no_sharing
+from jaxce._rows._record import RowCrossEntropy as RowCrossEntropy
+from jaxce._rows._record import RowSums, merge
+from jaxce._sharding import varies
 from jaxce._types import AxisName
 
 T = TypeVar("T")
-
-__all__ = [
-    "RowCrossEntropy",
-    "RowSums",
-    "add_kernel_gradient",
-    "class_dot",
-    "default_chunk_size",
-    "map_rows",
-    "merge",
-    "no_sharing",
-    "row_cross_entropy",
-]
 
 
 def row_cross_entropy(
@@ -66,7 +57,7 @@ def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, axis_name: Axi
         first = lax.pmin(jnp.where(at_max, shard, lax.axis_size(axis_name)), axis_name)
         return merge(parts, shard == first, maximum, total)
     merged = merge(parts, is_local_class(q.ids, x, axis), maximum, total)
-    if varying_axes(q.label_weight) & varying_axes(lax.axis_index(axis_name)):
+    if varies(q.label_weight, axis_name):
         return merged  # each device has a share of the label weight's gradient
     dense = jnp.zeros((), merged.m.dtype) if q.offset is None else total(q.dense_sum(x, axis))
     return merged._replace(q_sum=jnp.broadcast_to(q.label_weight + dense, merged.m.shape))

@@ -30,7 +30,10 @@ def has_one_device() -> bool:
 
 
 def no_sharing(*values: Any) -> Any:
-    """Stops XLA:CPU from materializing a broadcast of these that two fusions share. The identity elsewhere."""
+    """A barrier for one CPU device, the identity elsewhere.
+
+    XLA:CPU then neither materializes a broadcast of these that two fusions share, nor adds terms in another order.
+    """
     return by_platform(*values, one_cpu=lambda *a: lax.optimization_barrier(a), default=lambda *a: a)
 
 

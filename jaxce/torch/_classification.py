@@ -266,7 +266,7 @@ def _not_ignored_terms(x: SoftmaxInputs) -> tuple[Array, Array]:
 
 def _cross_entropy(x: SoftmaxInputs) -> tuple[Array, Array]:
     """Loss and weight of each example."""
-    q, weights = coefficients(x, x["label_smoothing"])
+    q, weights = coefficients(x)
     loss, log_z = cross_entropy_from_logits(x, q)
     loss *= jnp.where(log_z == jnp.inf, jnp.nan, jnp.ones((), loss.dtype))  # PyTorch computes inf - inf there.
     return loss + _zero_times_infinity(x, q, log_z), weights

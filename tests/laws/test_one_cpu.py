@@ -86,6 +86,11 @@ def test_rows_go_in_blocks_where_nothing_fuses(one_cpu):
 @pytest.mark.parametrize("offset", [1e4, 1e8])
 def test_constant_logits_have_the_loss_of_an_argument(one_cpu, offset):
     """XLA simplifies what it computes of constants."""
-    x, y = jnp.full((1, 19 + one_cpu), offset, jnp.float32), jnp.zeros(1, jnp.int32)
-    got = jax.jit(lambda: jaxce.cross_entropy(x, y))()
-    np.testing.assert_allclose(got, np.log(19 + one_cpu), rtol=1e-6)
+    x, y, w = jnp.full((1, 19 + one_cpu), offset, jnp.float32), jnp.zeros(1, jnp.int32), jnp.ones(19 + one_cpu)
+
+    def loss(w):
+        return jaxce.cross_entropy(x, y, class_weights=w, reduction="sum")
+
+    value, gradient = jax.jit(lambda: jax.value_and_grad(loss)(w))()
+    np.testing.assert_allclose(value, np.log(19 + one_cpu), rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.log(19 + one_cpu) * (np.arange(19 + one_cpu) == 0), rtol=1e-6)
