@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxce._class_axis import broadcast_per_class, expand_class_axis, is_label, is_local_class, mask_rows
-from jaxce._numerics import compute_dtype
+from jaxce._numerics import compute_dtype, is_in_range, nan_where_invalid
 from jaxce._types import ArrayOrTangent
 
 
@@ -18,7 +18,8 @@ class Target:
     """The coefficients ``q_c = label_weight [c = ids] + scale_c probs_c + offset_c``; parts may be None.
 
     ``ids`` and ``label_weight`` are one number per example, the latter NaN for an invalid id. ``scale`` and ``offset``
-    are scalars or ``[classes]``. The dense part is the sum without the label: ``scale_c probs_c + offset_c``.
+    are scalars or ``[classes]``. The dense part is the sum without the label: ``scale_c probs_c + offset_c``. Unless
+    ``checked``, a probability outside [0, 1] counts as NaN.
     """
 
     ids: ArrayOrTangent = None
@@ -26,6 +27,7 @@ class Target:
     probs: ArrayOrTangent = None
     scale: ArrayOrTangent = None
     offset: ArrayOrTangent = None
+    checked: bool = dataclasses.field(default=True, metadata={"static": True})
 
     @property
     def dtype(self) -> Any:
@@ -41,12 +43,19 @@ class Target:
         """The target with probabilities of 0 in masked rows."""
         return self if self.probs is None else dataclasses.replace(self, probs=mask_rows(self.probs, mask, axis))
 
+    def as_checked(self) -> "Target":
+        """The target with all probabilities taken as valid, because invalid ones are NaN elsewhere."""
+        return dataclasses.replace(self, checked=True)
+
     def dense(self, x: ArrayOrTangent, axis: int) -> Array:
         """The dense part of ``q_c``, to be broadcast with ``x``."""
         offset: Array | None = None if self.offset is None else broadcast_per_class(self.offset, x.ndim, axis)
         if self.probs is None:
             return jnp.zeros((), compute_dtype(x)) if offset is None else offset
-        scaled: Array = broadcast_per_class(self.scale, x.ndim, axis) * self.probs.astype(self.scale.dtype)
+        probs = self.probs.astype(self.scale.dtype)
+        if not self.checked:
+            probs = nan_where_invalid(probs, is_in_range(probs))
+        scaled: Array = broadcast_per_class(self.scale, x.ndim, axis) * probs
         return scaled if offset is None else scaled + offset
 
     def dense_sum(self, x: ArrayOrTangent, axis: int) -> Array:

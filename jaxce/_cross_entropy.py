@@ -36,7 +36,14 @@ from jax.typing import DTypeLike
 
 from jaxce._class_axis import expand_class_axis, is_label, mask_rows, psum_classes, take_class
 from jaxce._coefficients import Target
-from jaxce._numerics import clip_to_finite, compute_dtype, is_zero_tangent, safe_multiply, safe_multiply_no_select
+from jaxce._numerics import (
+    clip_to_finite,
+    compute_dtype,
+    is_zero_tangent,
+    nan_where_invalid,
+    safe_multiply,
+    safe_multiply_no_select,
+)
 from jaxce._rows import RowCrossEntropy, class_dot, map_rows, no_sharing, row_cross_entropy
 from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs
 
@@ -83,12 +90,12 @@ def _jvp_logits(
     """``sum_c (Q p_c - q_c) dx_c`` and ``sum_c p_c dx_c``.
 
     Where p is close to 1, ``p_c - 1 = (e_c - 1 - r) / s`` has the digits that ``p_c`` has lost. With y the label and
-    d_c the dense part of q_c::
+    d_c the dense part of q_c (Q is NaN if a probability is invalid)::
 
         ids:            Q p_c - q_c = Q (p_c - [c = y]) + [c = y] (Q - label_weight) - d_c
         probabilities:  Q p_c - q_c = Q (p_c - 1) + (Q - q_c)        for p_c > 1/2
     """
-    x, dx, q = mask_rows(x, mask, axis), mask_rows(dx, mask, axis), q.masked(mask, axis)
+    x, dx, q = mask_rows(x, mask, axis), mask_rows(dx, mask, axis), q.masked(mask, axis).as_checked()
     m, r, q_sum = (expand_class_axis(a, axis) for a in sums)
     x, dx = x.astype(m.dtype), dx.astype(m.dtype)
     e, s = jnp.exp(x - m), 1 + r
@@ -144,7 +151,8 @@ def _weighted_sum_jvp(
     # For log_z = 0, sum_c q_c x_c = -H.
     d_dot = -_jvp_target(lambda q: _h_given_log_z(x, q, mask, zero, zero, axis, axis_name)[0], q, dq, zero)
     if not is_zero_tangent(dx):
-        d_dot += _weighted_tangents(dx, q, mask, dot.dtype, axis, axis_name)
+        along_x = _weighted_tangents(dx, q.as_checked(), mask, dot.dtype, axis, axis_name)
+        d_dot += along_x if q.checked else nan_where_invalid(along_x, ~jnp.isnan(dot))
     return dot, d_dot
 
 

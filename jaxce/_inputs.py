@@ -14,6 +14,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
 from jaxce._class_axis import broadcast_mask, example_shape
+from jaxce._debug import is_debugging
 from jaxce._numerics import compute_dtype, fill_masked, is_off
 from jaxce._types import (
     REDUCTION_NAMES,
@@ -31,7 +32,16 @@ from jaxce._types import (
     Size,
     SoftmaxInputs,
 )
-from jaxce._value_checks import as_jax_array, check_binary_labels, check_ids, is_concrete, without_ignored
+from jaxce._value_checks import (
+    as_jax_array,
+    check_binary_labels,
+    check_ids,
+    check_label_rows,
+    check_not_probabilities,
+    check_number,
+    check_weights,
+    without_ignored,
+)
 
 
 def open_softmax(
@@ -47,18 +57,25 @@ def open_softmax(
     class_axis_name: AxisName | None = None,
     name: str = "logits",
     only_ids: bool = False,
+    normalized: bool = True,
     **hyperparameters: Bounded,
 ) -> SoftmaxInputs:
-    """Logits of exclusive classes with their labels: ids, or unless ``only_ids`` probabilities along ``axis``."""
+    """Logits of exclusive classes with their labels: ids, or unless ``only_ids`` probabilities along ``axis``.
+
+    Rows of probabilities must sum to 1 if ``normalized``.
+    """
     check_reduction(reduction)
     x = floating(name, logits)
     axis = class_axis(name, x.shape, axis)
     examples, dtype = example_shape(x, axis), compute_dtype(x)
     y = _label_array(name, labels, x.shape, axis, only_ids)
     checked_labels: Ids | Probs
+    if is_debugging() and name == "logits":
+        check_not_probabilities(x, axis)
     if jnp.issubdtype(y.dtype, jnp.floating):
-        checked_labels, mask = Probs(as_jax_array(y)), open_mask(where, examples)
+        mask = open_mask(where, examples)
         refuse_ignore_index(ignore_index)
+        checked_labels = check_label_rows(as_jax_array(y), mask, axis, class_axis_name, normalized)
     else:
         checked_labels, mask = ids_and_mask(y, x.shape[axis] * shards(class_axis_name), where, ignore_index)
     return SoftmaxInputs(
@@ -66,7 +83,7 @@ def open_softmax(
         axis=axis,
         labels=checked_labels,
         mask=mask,
-        class_weights=per_class("class_weights", class_weights, x.shape[axis], dtype),
+        class_weights=weight_per_class("class_weights", class_weights, x.shape[axis], dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
         class_axis_name=class_axis_name,
         hyperparameters=open_hyperparameters(dtype, **hyperparameters),
@@ -105,13 +122,12 @@ def open_sigmoid(
     filler: float = 0.0,
     negative_label: int = 0,
     rows: bool = False,
-    bounded: bool = False,
     **hyperparameters: Bounded,
 ) -> SigmoidInputs:
     """Logits with one binary label each. Each is an example; with ``rows`` each row of classes is one example.
 
-    Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1. With
-    ``bounded``, floating labels must lie between ``negative_label`` and 1.
+    Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1. Floating
+    labels must lie between ``negative_label`` and 1.
     """
     check_reduction(reduction)
     x = floating(name, logits)
@@ -126,10 +142,10 @@ def open_sigmoid(
         logits=fill_masked(x, logit_mask, filler),
         axis=axis,
         mask=mask,
-        labels=check_binary_labels(fill_masked(as_jax_array(y), logit_mask, 1.0), dtype, negative_label, bounded),
-        class_weights=per_class("class_weights", class_weights, classes, dtype),
+        labels=check_binary_labels(fill_masked(as_jax_array(y), logit_mask, 1.0), dtype, negative_label),
+        class_weights=weight_per_class("class_weights", class_weights, classes, dtype),
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
-        pos_weight=per_class("pos_weight", pos_weight, classes, dtype),
+        pos_weight=weight_per_class("pos_weight", pos_weight, classes, dtype),
         hyperparameters=open_hyperparameters(dtype, **hyperparameters),
     )
 
@@ -186,13 +202,11 @@ def open_hyperparameters(dtype: DTypeLike, **hyperparameters: Bounded) -> Hyperp
         if value is None and or_none:
             on[name] = None
             continue
-        number = real_number(name, value)
-        if is_concrete(number) and not low <= float(number) <= high:
-            raise ValueError(f"{name}: got {value}; expected a number in [{low}, {high}].")
+        number = check_number(name, real_number(name, value), low, high, dtype)
         if is_off(value):
             off.add(name)
         else:
-            on[name] = number.astype(dtype)
+            on[name] = number
     return Hyperparameters(on, frozenset(off))
 
 
@@ -358,11 +372,17 @@ def per_example(
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
     _check_example_shape(name, weights.shape, examples)
-    return fill_masked(weights, mask).astype(dtype)
+    return check_weights(name, fill_masked(weights, mask).astype(dtype))
+
+
+def weight_per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
+    """Weights of the classes, at least 0, ``[classes]``; if ``classes`` is a shape, a scalar is allowed too."""
+    weights = per_class(name, value, classes, dtype)
+    return None if weights is None else check_weights(name, weights)
 
 
 def per_class(name: str, value: ArrayLike | None, classes: Size | Shape, dtype: DTypeLike) -> Array | None:
-    """Weights ``[classes]``; if ``classes`` is a shape, a scalar is allowed too."""
+    """Numbers ``[classes]``; if ``classes`` is a shape, a scalar is allowed too."""
     if value is None:
         return None
     weights = _weights(name, value)

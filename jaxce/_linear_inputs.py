@@ -16,6 +16,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxce._debug import is_debugging
 from jaxce._inputs import (
     array,
     check_choice,
@@ -29,6 +30,7 @@ from jaxce._inputs import (
     per_example,
     real_number,
     shards,
+    weight_per_class,
 )
 from jaxce._numerics import compute_dtype, wider
 from jaxce._types import (
@@ -44,7 +46,7 @@ from jaxce._types import (
     Size,
     Tokens,
 )
-from jaxce._value_checks import is_concrete
+from jaxce._value_checks import check_finite_rows, check_positive
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -78,6 +80,8 @@ def open_linear(
     examples = h.shape[:-1]
     y = _label_ids(labels, examples, h.shape)
     ids, mask = ids_and_mask(y, classes * shards(class_axis_name), where, ignore_index)
+    if is_debugging():
+        check_finite_rows("hidden", h, mask, h.ndim - 1, jnp.asarray(True))
     tokens = Tokens(
         hidden=h,
         labels=ids,
@@ -87,7 +91,7 @@ def open_linear(
     layer = Layer(
         kernel=w,
         bias=per_class("bias", bias, classes, dtype),
-        class_weights=per_class("class_weights", class_weights, classes, dtype),
+        class_weights=weight_per_class("class_weights", class_weights, classes, dtype),
         logit_scale=_positive("logit_scale", logit_scale, dtype),
         logit_softcap=_positive("logit_softcap", logit_softcap, dtype),
         hyperparameters=open_hyperparameters(dtype, **hyperparameters),
@@ -104,10 +108,7 @@ def open_linear(
 
 def _positive(name: str, value: Hyperparameter | None, dtype: DTypeLike) -> AnyArray | None:
     """A finite number above 0, or None."""
-    number = None if value is None else real_number(name, value).astype(dtype)
-    if number is not None and is_concrete(number) and not 0 < float(number) < math.inf:
-        raise ValueError(f"{name}: got {value}; expected a number above 0 and finite, or None.")
-    return number
+    return None if value is None else check_positive(name, real_number(name, value), dtype)
 
 
 def _check_chunk_size(chunk_size: int | None) -> None:

@@ -115,8 +115,8 @@ def _scores_and_gaps(x: SoftmaxInputs) -> tuple[Array, Array, Array]:
 
 
 def _weighted_or_nan(x: SoftmaxInputs, z: Array, gap: Array, loss: PerExample) -> tuple[PerExample, Array]:
-    """``w_y loss``, and NaN for an invalid id or a score that is NaN."""
-    valid_ids, valid_scores, weight = cast(Ids, x.labels).valid, _no_nan(gap, x.axis), target(x)[1]
+    """``w_y loss``, and NaN for an invalid id, or for a score or a margin that is NaN."""
+    valid_ids, valid_scores, weight = cast(Ids, x.labels).valid, _no_nan(x["margin"] + gap, x.axis), target(x)[1]
     valid = valid_scores if valid_ids is None else valid_scores & valid_ids
     return safe_multiply(weight, only_valid(loss, z, valid, x.axis)), weight
 
@@ -181,7 +181,6 @@ def multilabel_margin_loss(
         where=where,
         reduction=reduction,
         rows=True,
-        bounded=True,
     )
     return run_loss(_multilabel_margin_loss, x, reduction)
 
@@ -251,7 +250,6 @@ def multilabel_soft_margin_loss(
         where=where,
         reduction=reduction,
         rows=True,
-        bounded=True,
     )
     return run_loss(_multilabel_soft_margin_loss, x, reduction)
 
@@ -318,7 +316,6 @@ def soft_margin_loss(
         where=where,
         reduction=reduction,
         negative_label=-1,
-        bounded=True,
     )
     return run_loss(_soft_margin_loss, x, reduction)
 

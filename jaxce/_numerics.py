@@ -27,6 +27,22 @@ def fill_masked(x: Array, mask: Array | None, filler: float = 0.0) -> Array:
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))
 
 
+def is_in_range(x: AnyArray, low: float = 0) -> Any:
+    """Whether ``x`` lies in [low, 1], up to a rounding of 1e-5: the mean of several probabilities may exceed 1."""
+    return distance_from_middle(x, low) <= (1 - low) / 2 + 1e-5
+
+
+def distance_from_middle(x: AnyArray, low: float = 0) -> Any:
+    """``|x - (low + 1) / 2|``."""
+    return abs(x - (low + 1) / 2)
+
+
+def nan_where_invalid(x: Any, ok: Array | None) -> Array:
+    """``x``, NaN in value and gradient where ``ok`` is False; None is True everywhere."""
+    valid_or_nan: Array = x if ok is None else x * jnp.where(ok, 1, jnp.nan).astype(x.dtype)
+    return valid_or_nan
+
+
 def is_zero_tangent(tangent: Any) -> bool:
     """Whether a tangent is known to be zero: that of an unperturbed array, or float0 of integers."""
     return isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0

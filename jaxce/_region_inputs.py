@@ -16,8 +16,8 @@ from jaxce._inputs import (
     open_softmax,
     refuse_ignore_index,
 )
-from jaxce._types import Bounded, Probs, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
-from jaxce._value_checks import check_in_unit_interval
+from jaxce._types import Bounded, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
+from jaxce._value_checks import check_probabilities
 
 
 def open_regions(
@@ -60,16 +60,15 @@ def open_regions(
         if axis is None:
             binary_label_array(name, y, x.shape)
             x, y, axis = jnp.expand_dims(x, -1), jnp.expand_dims(y, -1), -1
-        pixels = open_sigmoid(x, y, axis=axis, rows=True, bounded=True, **shared)
+        pixels = open_sigmoid(x, y, axis=axis, rows=True, **shared)
     else:
-        pixels = open_softmax(logits, labels, axis=axis, ignore_index=ignore_index, **shared)
+        pixels = open_softmax(
+            logits, labels, axis=axis, ignore_index=ignore_index, normalized=activation == "softmax", **shared
+        )
     mask, axis = pixels.mask, pixels.axis
     if activation == "none":
-        p = check_in_unit_interval("probs", mask_rows(pixels.logits, mask, axis))
+        p = check_probabilities(name, mask_rows(pixels.logits, mask, axis))
         pixels = dataclasses.replace(pixels, logits=p)
     if batch_axis == axis:
         raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
-    if isinstance(pixels.labels, Probs):
-        p = check_in_unit_interval("labels", mask_rows(pixels.labels.probs, mask, axis))
-        pixels = dataclasses.replace(pixels, labels=Probs(p))
     return RegionInputs(pixels=pixels, batch_axis=batch_axis, activation=activation, absent=absent)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jax.sharding import AxisType, PartitionSpec
 
@@ -16,6 +17,12 @@ def is_explicit() -> bool:
 def class_split(x: Any, axis: int) -> Any:
     """The explicit mesh axes that split ``x`` along its class axis, as an entry of its spec; None without any."""
     return jax.typeof(x).sharding.spec[axis]
+
+
+def axis_index(x: Array, axis: int) -> Array:
+    """The index along ``axis`` of each entry of ``x``, split as ``x`` is by the explicit axes of a mesh."""
+    sharding = jax.typeof(x).sharding if is_explicit() else None
+    return lax.broadcasted_iota(np.int32, x.shape, axis, out_sharding=sharding)
 
 
 def varying_axes(tree: Any) -> frozenset[str]:

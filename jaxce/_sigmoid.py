@@ -15,7 +15,7 @@ from jaxce._inputs import open_sigmoid
 from jaxce._numerics import is_off, is_zero_tangent, safe_multiply, safe_multiply_no_select
 from jaxce._rows import no_sharing
 from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
-from jaxce._value_checks import check_in_unit_interval
+from jaxce._value_checks import check_probabilities
 from jaxce.reductions import run_loss
 
 
@@ -166,7 +166,7 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    p = check_in_unit_interval("probs", x.logits.astype(x.labels.dtype))
+    p = check_probabilities("probs", x.logits.astype(x.labels.dtype))
     return run_loss(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
 
 

@@ -83,7 +83,6 @@ def sigmoid_focal_loss(
         gamma=(gamma, 0, math.inf),
         label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
-        bounded=True,
     )
     return run_loss(_sigmoid_focal_loss, x, reduction)
 
@@ -167,7 +166,6 @@ def asymmetric_loss(
         clip=(clip, 0, 1),
         label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
-        bounded=True,
     )
     return run_loss(_asymmetric_loss, x, reduction)
 

@@ -17,7 +17,7 @@ from jaxce._class_axis import (
 )
 from jaxce._coefficients import Target
 from jaxce._cross_entropy import weighted_sum
-from jaxce._numerics import compute_dtype, is_off, safe_multiply
+from jaxce._numerics import compute_dtype, is_in_range, is_off, nan_where_invalid, safe_multiply
 from jaxce._sharding import class_split
 from jaxce._types import PerExample, Probs, SoftmaxInputs
 
@@ -41,7 +41,7 @@ def target(inputs: SoftmaxInputs) -> tuple[Target, Array]:
         probs = inputs.labels.probs
         # A sum over the classes whose coefficients are the weights: sum_c w_c p_c.
         weight = one if w is one else weighted_sum(probs, Target(offset=w), inputs.mask, axis, axis_name)
-        return Target(probs=probs, scale=(1 - eps) * w, offset=offset), weight
+        return Target(probs=probs, scale=(1 - eps) * w, offset=offset, checked=inputs.labels.checked), weight
     ids, valid = inputs.labels.ids, inputs.labels.valid
     ids = with_index_check(ids, x.shape[axis]) if axis_name is None else local_ids(ids, x.shape[axis], axis_name)
     w_y = one if w is one else take_per_class(w, ids, axis_name, class_split(x, axis))
@@ -54,7 +54,8 @@ def upcast_probs(inputs: SoftmaxInputs) -> SoftmaxInputs:
     """The inputs with probabilities in the computing dtype, so that the gradient of 16-bit ones is rounded once."""
     if not isinstance(inputs.labels, Probs):
         return inputs
-    return dataclasses.replace(inputs, labels=Probs(inputs.labels.probs.astype(compute_dtype(inputs.logits))))
+    probs = inputs.labels.probs.astype(compute_dtype(inputs.logits))
+    return dataclasses.replace(inputs, labels=dataclasses.replace(inputs.labels, probs=probs))
 
 
 def target_probs(inputs: SoftmaxInputs) -> Array:
@@ -63,6 +64,8 @@ def target_probs(inputs: SoftmaxInputs) -> Array:
     dtype = compute_dtype(x)
     if isinstance(labels, Probs):
         p = mask_rows(labels.probs, inputs.mask, axis).astype(dtype)
+        if not labels.checked:
+            p = nan_where_invalid(p, is_in_range(p))
     else:
         p = is_label(labels.ids, x, axis).astype(dtype)
         if labels.valid is not None:  # XLA turns a product with 0 or 1 into a select and loses NaN

@@ -94,9 +94,10 @@ class Ids:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Probs:
-    """Probabilities as labels, in their own dtype."""
+    """Probabilities as labels, in their own dtype. If not ``checked``, those outside [0, 1] must become NaN."""
 
     probs: Float[Array, "..."]
+    checked: bool = dataclasses.field(default=True, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass

@@ -1,21 +1,33 @@
-"""Checks of the values of labels and probabilities.
+"""Checks of the values of arguments.
 
-An invalid value raises when it is concrete. Traced, it becomes NaN: `checkify.index_checks` reports ids, `nan_checks`
-the rest. We add no `checkify.check`: its effect would move every call to JAX's slow dispatch.
+An invalid value raises when it is concrete. Traced, it becomes NaN, and under `debug` the compiled program raises.
+Without `debug`, `checkify.index_checks` reports ids, and `nan_checks` the rest. We add no `checkify.check`: its effect
+would move every call to JAX's slow dispatch.
 """
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._types import AnyArray, Ids, Shape, Size
+from jaxce._class_axis import mask_rows, psum_classes
+from jaxce._debug import Found, is_debugging, raise_if
+from jaxce._numerics import compute_dtype, is_in_range, nan_where_invalid
+from jaxce._sharding import is_explicit
+from jaxce._types import AnyArray, AxisName, Ids, Inputs, Probs, RegionInputs, SigmoidInputs, Size
+
+MAX_SUM_ERROR = 0.01
+"""How much the sum of a row of probabilities may differ from 1: bfloat16 has three digits."""
+
+Hint: TypeAlias = Callable[[Any], str]
+"""The usual fix for an invalid value; empty without one."""
 
 
 def check_ids(
@@ -41,16 +53,20 @@ def check_ids(
         xp = np if isinstance(mask, np.ndarray) and isinstance(ids, np.ndarray) else jnp
         ids = xp.where(mask, ids, np.zeros((), np.int32))
 
-    def describe(value: Any, position: Shape) -> str:
-        fix = (hint or _id_hint)(int(value), classes)
-        return f"{name}: id {value} at position {position} is outside [0, {classes}). {fix}"
+    def fix(value: Any) -> str:
+        return (hint or _id_hint)(int(value), classes)
 
-    return Ids(as_jax_array(ids), _raise_or_defer(valid, values, describe))
+    return Ids(as_jax_array(ids), find_invalid(valid, values, say(name, f"outside [0, {classes})", fix, "id")))
 
 
 def is_concrete(x: Any) -> bool:
     """Whether the values are known: not those of a tracer, nor of an array that other processes share."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
+
+
+def primal(x: AnyArray) -> AnyArray:
+    """``x`` without its tangent: a derivative outside of `jit` traces tangents, and knows the values."""
+    return lax.stop_gradient(x) if isinstance(x, jax.core.Tracer) else x
 
 
 def as_jax_array(x: AnyArray) -> Array:
@@ -87,43 +103,106 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     return not_ignored if mask is None else mask & not_ignored
 
 
-def check_binary_labels(
-    labels: Array, dtype: DTypeLike, negative_label: int = 0, bounded: bool = False
-) -> Float[Array, "..."]:
+def check_binary_labels(labels: Array, dtype: DTypeLike, negative_label: int = 0) -> Float[Array, "..."]:
     """Binary labels as numbers, 1 for the positive class; other integers are invalid, and floats out of bounds."""
     y = labels if labels.dtype == dtype else labels.astype(dtype)
     if labels.dtype == jnp.bool_:
         return jnp.where(labels, y, jnp.asarray(negative_label, dtype)) if negative_label else y
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        return check_in_unit_interval("labels", y, negative_label) if bounded else y
-    expected = f"integer labels must be {negative_label} or 1."
-    if negative_label:
-        expected += " Labels of 0 and 1 become signs with 2 * labels - 1."
-    binary = (labels == negative_label) | (labels == 1)
-    ok = _raise_or_defer(binary, labels, lambda v, i: f"labels: got {v} at position {i}; {expected}")
-    return y if ok is None else jnp.where(ok, y, jnp.nan)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        valid, wrong = (labels == negative_label) | (labels == 1), f"neither {negative_label} nor 1"
+    else:
+        valid, wrong = is_in_range(labels, negative_label), f"outside [{negative_label}, 1]"
+    return nan_where_invalid(y, find_invalid(valid, labels, say("labels", wrong, _binary_hint(negative_label))))
 
 
-def check_in_unit_interval(name: str, x: Float[Array, "..."], low: int = 0) -> Float[Array, "..."]:
-    """``x`` with values in [0, 1], or in [low, 1]; NaN passes."""
-    return raise_or_nan(name, x, ~((x < low) | (x > 1)), f"in [{low}, 1]")
+def check_label_rows(
+    labels: Array, mask: Array | None, axis: int, axis_name: AxisName | None, normalized: bool
+) -> Probs:
+    """Probabilities as labels, in [0, 1], and if ``normalized`` rows that sum to 1.
+
+    Traced values are not examined here, as it would cost another pass: those outside [0, 1] become NaN where the loss
+    reads them.
+    """
+    y = primal(labels)
+    if is_concrete(y) or is_debugging():
+        in_range, sums_to_1, sums = _examine_rows(y, mask, axis, axis_name)
+        find_invalid(in_range, y, say("labels", "outside [0, 1]", _binary_hint(0)))
+        if normalized:
+            find_invalid(sums_to_1, sums, say("labels", "not 1", _row_sum_hint, "row sum"))
+    return Probs(labels, is_concrete(y))
 
 
-def raise_or_nan(name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], expected: str) -> Float[Array, "..."]:
+@partial(jax.jit, static_argnums=(2, 3))
+def _examine_rows(y: Array, mask: Array | None, axis: int, axis_name: AxisName | None) -> tuple[Array, Array, Array]:
+    """Whether each label lies in [0, 1], and whether each row sums to 1, up to rounding; with the sums."""
+    y = mask_rows(y, mask, axis)
+    sums = psum_classes(jnp.sum(y.astype(compute_dtype(y)), axis), axis_name)
+    sums_to_1 = jnp.abs(sums - 1) <= MAX_SUM_ERROR
+    return is_in_range(y), sums_to_1 if mask is None else sums_to_1 | ~mask, sums
+
+
+def check_probabilities(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``x`` with values in [0, 1]. NaN passes: it is NaN in the loss, too."""
+    return raise_or_nan(name, x, ~((x < 0) | (x > 1)), "outside [0, 1]")
+
+
+def check_weights(name: str, weights: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Weights, which must be at least 0 and not NaN."""
+    return raise_or_nan(name, weights, weights >= 0, "negative or NaN")
+
+
+def check_number(name: str, number: AnyArray, low: float, high: float, dtype: DTypeLike) -> AnyArray:
+    """A hyperparameter in ``[low, high]``, in the computing dtype."""
+    ok = (number >= low) & (number <= high)
+    return _number_or_nan(name, number, ok, f"in [{low}, {high}]", dtype)
+
+
+def check_positive(name: str, number: AnyArray, dtype: DTypeLike) -> AnyArray:
+    """A hyperparameter above 0 and finite, in the computing dtype."""
+    return _number_or_nan(name, number, (number > 0) & (number < jnp.inf), "above 0 and finite, or None", dtype)
+
+
+def _number_or_nan(name: str, number: Any, ok: Any, expected: str, dtype: DTypeLike) -> AnyArray:
+    def describe(found: Found) -> str:
+        return f"{name}: got {found.value}{found.place}; expected a number {expected}."
+
+    return nan_where_invalid(number.astype(dtype), find_invalid(ok, number, describe))
+
+
+def raise_or_nan(
+    name: str, x: Float[Array, "..."], ok: Bool[Array, "..."], wrong: str, fix: str = ""
+) -> Float[Array, "..."]:
     """``x`` where ``ok``. Elsewhere it raises when concrete, and is NaN in value and gradient when traced."""
-    deferred = _raise_or_defer(ok, x, lambda v, i: f"{name}: got {v} at position {i}; expected values {expected}.")
-    return x if deferred is None else x + jnp.where(deferred, 0.0, jnp.nan).astype(x.dtype)
+    return nan_where_invalid(x, find_invalid(ok, x, say(name, wrong, lambda value: fix)))
 
 
-def _raise_or_defer(ok: Any, values: AnyArray, describe: Callable[[Any, Shape], str]) -> Bool[Array, "..."] | None:
+def find_invalid(ok: Any, values: AnyArray, describe: Callable[[Found], str]) -> Bool[Array, "..."] | None:
     """Raises if ``ok`` is concrete and False anywhere; None if it is True everywhere, and ``ok`` itself if traced."""
-    if not is_concrete(ok):
-        return jnp.asarray(ok)
-    wrong = np.argwhere(~np.asarray(ok))
-    if len(wrong):
-        position = tuple(int(i) for i in wrong[0])
-        raise ValueError(describe(np.asarray(values)[position], position))
+    if not is_concrete(ok := primal(ok)):
+        valid: Array = jnp.asarray(ok)
+        if is_debugging():
+            raise_if(~valid, lambda *found: found, (~valid, jnp.asarray(values)), describe)
+        return valid
+    invalid: np.ndarray = ~np.asarray(ok)
+    if invalid.any():
+        position = tuple(int(i) for i in np.argwhere(invalid)[0])
+        value = np.asarray(primal(values))[position]
+        raise ValueError(describe(Found(int(invalid.sum()), invalid.size, value, position)))
     return None
+
+
+def say(
+    name: str, wrong: str, hint: Hint = lambda value: "", noun: str = "", shown: str = ""
+) -> Callable[[Found], str]:
+    """The message about invalid values: how many, and the first of them. ``shown`` names its number if not ``noun``."""
+
+    def describe(found: Found) -> str:
+        some = f"{found.number} of {found.size} {noun or 'value'}s {'is' if found.number == 1 else 'are'}"
+        value = f"{float(found.value):.6g}" if jnp.issubdtype(found.value.dtype, jnp.floating) else str(found.value)
+        first = f"{shown or noun} {value} at position {found.position}{found.place}".lstrip()
+        return f"{name}: {some} {wrong}; first: {first}. {hint(found.value)}".rstrip()
+
+    return describe
 
 
 def _id_hint(value: int, classes: Size) -> str:
@@ -132,3 +211,58 @@ def _id_hint(value: int, classes: Size) -> str:
     if value < 0:
         return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
     return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
+
+
+def check_finite_rows(name: str, x: Array, mask: Array | None, axis: int | None, suspect: Array) -> None:
+    """Under `debug`: rows must not hold NaN, nor infinity as their maximum; examined if any of ``suspect`` is True."""
+
+    def find(x: Array, mask: Array | None) -> tuple[Array, Array]:
+        top = jnp.max(x, axis, initial=-jnp.inf)
+        return ~jnp.isfinite(top) if mask is None else ~jnp.isfinite(top) & mask, top
+
+    raise_if(suspect, find, (x, mask), say(name, "not finite", noun="row", shown="maximum"))
+
+
+def check_logits(inputs: Inputs | RegionInputs, suspect: Array) -> None:
+    """Under `debug`: the logits of a loss must be finite."""
+    x = inputs.pixels if isinstance(inputs, RegionInputs) else inputs
+    axis, mask = x.axis if x.logits.ndim else None, None if isinstance(x, SigmoidInputs) else x.mask
+    check_finite_rows("logits", x.logits, mask, axis, suspect)
+
+
+def check_not_probabilities(x: Array, axis: int) -> None:
+    """Under `debug`: logits must not be probabilities already, with all rows in [0, 1] and a sum of 1."""
+
+    def looks_like_probabilities(x: Array) -> Array:
+        in_range = jnp.all(is_in_range(x), axis)
+        return in_range & (jnp.abs(jnp.sum(x.astype(compute_dtype(x)), axis) - 1) <= MAX_SUM_ERROR)
+
+    def find(x: Array) -> tuple[Array, Array]:
+        alike = looks_like_probabilities(x)
+        return alike & jnp.all(alike), jnp.max(x, axis)
+
+    few = x if is_explicit() else x[tuple(slice(None) if d == axis else slice(2) for d in range(x.ndim))]
+    fix = "The loss applies softmax itself: pass logits, or use nll_loss(jnp.log(probs), labels)."
+    raise_if(
+        jnp.all(looks_like_probabilities(few)),
+        find,
+        (x,),
+        say("logits", "probabilities already", lambda value: fix, "row", "maximum"),
+    )
+
+
+def _row_sum_hint(value: Any) -> str:
+    if value == 0:
+        return "Mask rows without a label with where=."
+    return "Several classes at once go to sigmoid_binary_cross_entropy; else divide each row by its sum."
+
+
+def _binary_hint(negative_label: int) -> Hint:
+    def hint(value: Any) -> str:
+        if negative_label == 0 and value == -1:
+            return "Signs become labels of 0 and 1 with (labels + 1) / 2."
+        if value == 255:
+            return "A mask of 0 and 255 becomes labels with labels > 0."
+        return "Labels of 0 and 1 become signs with 2 * labels - 1." if value == 0 else ""
+
+    return hint

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from jaxce._debug import is_debugging
 from jaxce._inputs import open_values
 from jaxce._numerics import fill_masked, safe_divide, safe_multiply
 from jaxce._types import ArrayOrTangent, AxisName, Hyperparameter, PerExample, Reduced, Reduction
+from jaxce._value_checks import check_logits
 
 Axes = int | tuple[int, ...] | None
 
@@ -217,6 +219,8 @@ def _is_static(reduction: Reduction) -> bool:
 @partial(jax.jit, static_argnums=(0, 1))
 def _run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any) -> Reduced:
     loss, weight = formula(x)
+    if is_debugging():
+        check_logits(x, ~jnp.isfinite(loss))
     terms = apply_weights(loss, jnp.asarray(weight, loss.dtype), x.sample_weights, x.mask)
     return terms if reduction is None else apply_reduction(*terms, reduction)
 

@@ -169,8 +169,9 @@ def edges():
         "sigmoid": (jaxce.sigmoid_binary_cross_entropy, p),
     }
     for name, (loss, y) in losses.items():
-        kept_in_gradient = name == "log-probabilities" or jnp.isnan(jax.grad(loss)(x, y)[4]).any()  # -p there
-        yield f"NaN, {name}", 0.0 if jnp.isnan(loss(x, y)) and kept_in_gradient else 1.0
+        value, gradient = jax.jit(jax.value_and_grad(loss))(x, y)
+        kept_in_gradient = name == "log-probabilities" or jnp.isnan(gradient[4]).any()  # -p there
+        yield f"NaN, {name}", 0.0 if jnp.isnan(value) and kept_in_gradient else 1.0
     certain = jnp.where(jnp.arange(4096 * 1000).reshape(4096, 1000) % 2 == 0, jnp.inf, -jnp.inf)
     value, gradient = jax.jit(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy))(
         certain, (certain > 0).astype(jnp.float32)

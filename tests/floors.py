@@ -10,9 +10,12 @@ MARKS = "<!-- floors -->\n", "<!-- end of floors -->\n"
 
 PLAN = [
     ("_types _sharding", "array types and the records of checked arguments; meshes"),
-    ("_numerics", "safe arithmetic: `0 * inf = 0`, quotients and powers at their limits"),
-    ("_value_checks _class_axis", "checks of values; one-hot, taking a class, shards of the classes"),
-    ("_coefficients _rows._record _rows._platform", "the coefficients `q_c` of a loss; sums of a row and their merge"),
+    ("_numerics _debug", "safe arithmetic: `0 * inf = 0`, quotients and powers at limits; checks in compiled code"),
+    ("_class_axis", "one-hot, taking a class, shards of the classes"),
+    (
+        "_value_checks _coefficients _rows._record _rows._platform",
+        "checks of values; the coefficients `q_c` of a loss; sums of a row and their merge",
+    ),
     ("_rows._sums _rows._gpu _rows._linear", "sums over the classes; XLA:GPU's fused chain; chunk sizes"),
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),

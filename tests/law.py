@@ -95,6 +95,17 @@ def masked(setting: Setting, *more: str, **how: Any) -> tuple[Inputs, np.ndarray
     return inputs.replace(options=inputs.options | options), np.broadcast_to(full, inputs.x.shape)
 
 
+def planted_at(inputs: Inputs) -> tuple[int, ...]:
+    """The position of a label that is not masked."""
+    mask = inputs.options.get("where")
+    return (
+        (-1,) * inputs.labels.ndim
+        if mask is None
+        else tuple(np.argwhere(np.broadcast_to(mask, inputs.mask_shape))[-1])
+        + (0,) * (inputs.labels.ndim - len(inputs.mask_shape))
+    )
+
+
 def planted(inputs: Inputs, valid: np.ndarray, value: float) -> Inputs:
     """The inputs with `value` in the logits, labels and sample weights of the masked examples."""
     mask = inputs.options["where"]

@@ -16,7 +16,14 @@ from jax import Array, lax
 
 from jaxce._class_axis import example_shape, expand_class_axis, flatten_batch_axes, is_static, take_class
 from jaxce._coefficients import Target
-from jaxce._numerics import clip_to_finite, fill_masked, safe_multiply, safe_multiply_no_select
+from jaxce._numerics import (
+    clip_to_finite,
+    distance_from_middle,
+    fill_masked,
+    is_in_range,
+    safe_multiply,
+    safe_multiply_no_select,
+)
 from jaxce._rows import _sums
 from jaxce._rows._record import RowCrossEntropy
 from jaxce._types import ArrayOrTangent
@@ -56,6 +63,7 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntrop
     m = clip_to_finite(jnp.max(lax.stop_gradient(x), axis))
     r = jnp.sum(jnp.exp(x - expand_class_axis(m, axis)), axis) - 1
     log_s = jnp.log1p(r)
+    q, zero_or_nan = _checked_by_row(q, axis)
     h = q_sum = jnp.zeros_like(m)
     if q.is_dense:
         # Without the barrier this sum would share broadcasts with the others, and XLA would materialize them.
@@ -67,7 +75,7 @@ def _fused(x: Array, q: Target, mask: Array | None, axis: int) -> RowCrossEntrop
         gap = lax.optimization_barrier(m - take_class(x, q.ids, axis))
         h += safe_multiply(q.label_weight, gap + log_s)
         q_sum += q.label_weight
-    sums = RowCrossEntropy(*(fill_masked(a, mask) for a in (h, m, r, q_sum)))
+    sums = RowCrossEntropy(*(fill_masked(a, mask) for a in (h + zero_or_nan, m, r, q_sum + zero_or_nan)))
     # Without the barrier XLA would materialize the exponentials for the gradient.
     return sums if q.probs is None else lax.optimization_barrier(sums)
 
@@ -80,12 +88,21 @@ def _dense_sum(q: Target, x: Array, axis: int) -> Array:
     return scaled if q.offset is None else scaled + dataclasses.replace(q, probs=None).dense_sum(x, axis)
 
 
+def _checked_by_row(q: Target, axis: int) -> tuple[Target, Array]:
+    """The target as checked, and NaN for rows with invalid probabilities, else 0: by a maximum, without a select."""
+    zero = jnp.zeros((), q.dtype)
+    if q.probs is None or q.checked:
+        return q, zero
+    furthest = jnp.max(distance_from_middle(q.probs), axis)
+    return q.as_checked(), jnp.where(is_in_range(furthest + 0.5), zero, jnp.nan)
+
+
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
     """``sum_c q_c x_c`` for each row."""
     if not xla_cpu_fuses_row_sum(x, q, axis):
         dot: Array = _by_blocks(_sums.class_dot, x, q, mask, axis)
         return dot
-    dot = jnp.zeros((), x.dtype)
+    q, dot = _checked_by_row(q, axis)
     if q.is_dense:
         dot += _dense_dot(x, q, axis)
     if q.ids is not None:

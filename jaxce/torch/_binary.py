@@ -75,8 +75,10 @@ def binary_cross_entropy(
     )
     require_same_dtype("target", target, dtype)
     require_same_shape("target", y, p.shape)
-    p = raise_or_nan("input", p, (p >= 0) & (p <= 1), "in [0, 1]; logits go to binary_cross_entropy_with_logits")
-    y = raise_or_nan("target", y, (y >= 0) & (y <= 1), "in [0, 1]")
+    p = raise_or_nan(
+        "input", p, (p >= 0) & (p <= 1), "outside [0, 1]", "Logits go to binary_cross_entropy_with_logits."
+    )
+    y = raise_or_nan("target", y, (y >= 0) & (y <= 1), "outside [0, 1]")
     loss = clamped_cross_entropy(p, y)
     return apply_reduction(loss if w is None else loss * broadcast_into("weight", w, p.shape), reduction, dtype)
 

@@ -344,7 +344,7 @@ def gaussian_nll_loss(
         var = jnp.broadcast_to(constant, mean.shape)
     variance = open_variance(of_kind("var", var, FLOATING), mean.shape)
     (x, y, v), dtype = open_elements(weak=True, input=(mean, REAL), target=(target, REAL), var=(variance, FLOATING))
-    v = raise_or_nan("var", v, ~(v < 0), "at least 0")
+    v = raise_or_nan("var", v, ~(v < 0), "negative")
     smallest = open_number("eps", eps, v.dtype)
     v = jnp.where(v < smallest, smallest + (v - jax.lax.stop_gradient(v)), v)
     x, y, v = broadcast(input=x, target=y, var=v)

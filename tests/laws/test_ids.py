@@ -34,7 +34,9 @@ def test_an_invalid_id_is_nan_in_value_and_gradient(case):
     x, rows = cast(inputs.x), np.broadcast_to(BAD[:, None], (4, 5))
     for bad in (-1, -100, 5, 77):
         y = np.where(BAD, bad, inputs.labels)
-        with pytest.raises(ValueError, match=rf"labels: id {bad} at position \(2,\) is outside \[0, 5\)"):
+        with pytest.raises(
+            ValueError, match=rf"labels: 1 of 4 ids is outside \[0, 5\); first: id {bad} at position \(2,\)"
+        ):
             loss(x, y)
         (values, of_x), weighted, (of_weighted, shared), mean, (masked, ignored) = every(x, jnp.asarray(y))
         for losses, gradient in ((values, of_x), (weighted, of_weighted)):
