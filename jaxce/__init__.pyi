@@ -1,6 +1,7 @@
 """Written by `python tests/public_types.py`, from the signatures of the functions."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal, TypeVar, overload
 
 from jax import Array
@@ -189,6 +190,10 @@ def cross_entropy(
     class_axis_name: AxisName | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def debug(
+    *,
+    enabled: bool = True,
+) -> AbstractContextManager[None]: ...
 @overload
 def dice_loss(
     logits: ArrayLike,

@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,40 +47,52 @@ class Found(NamedTuple):
     place: str = ""
 
 
-@contextlib.contextmanager
-def debug(enabled: bool = True) -> Iterator[None]:
-    """A context in which invalid values raise a ``ValueError`` from compiled code too.
+def debug(*, enabled: bool = True) -> AbstractContextManager[None]:
+    """A context in which compiled losses raise ``ValueError`` for invalid values, with the message of eager calls.
 
-    Turn it on when a loss is NaN: the error names the argument, the first position and the value, as it does without
-    ``jit``. It also finds logits that are NaN, infinite or probabilities already, and label rows that do not sum to 1.
-    Functions are compiled again inside the context. The environment variable ``JAXCE_DEBUG=1`` turns it on everywhere;
-    JAX then raises a ``JaxRuntimeError`` whose last line has the message. Exported programs cannot hold the checks.
+    Use it when a loss is NaN: the error names the argument, the position, the `vmap` index and the shard. It also finds
+    logits that are not finite or are probabilities, and label rows that do not sum to 1. JAX compiles functions again
+    for the context, and exported programs cannot have the checks. The environment variable ``JAXCE_DEBUG=1`` turns it
+    on everywhere.
 
     Args:
-        enabled: False turns the checks off inside the context.
+        enabled: False turns the checks off within another such context.
 
     Returns:
-        A context manager, which also works as a decorator.
+        A context manager, which is a decorator as well.
 
     Raises:
-        ValueError: when the context ends or a result is read, if a compiled loss met an invalid value.
+        ValueError: at the end of the context or earlier, if a loss met an invalid value.
 
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxce
-        >>> step = jax.jit(jax.value_and_grad(jaxce.cross_entropy))
+        >>> step = jax.jit(jaxce.cross_entropy)
         >>> logits, labels = jnp.zeros((4, 3)), jnp.array([0, 1, 3, -1])
-        >>> print(step(logits, labels)[0])
+        >>> print(step(logits, labels))
         nan
-        >>> with jaxce.debug():
-        ...     loss, gradient = step(logits, labels)
-        Traceback (most recent call last):
-        ValueError: labels: 2 of 4 ids are outside [0, 3); first: id 3 at position (2,). ...
+        >>> try:
+        ...     with jaxce.debug():
+        ...         loss = step(logits, labels)
+        ... except ValueError as error:
+        ...     print(str(error)[:75])
+        labels: 2 of 4 ids are outside [0, 3); first: id 3 at position (2,). Ids st
+        >>> with jaxce.debug(enabled=False):
+        ...     print(step(logits, labels % 3))
+        1.0986123
 
     See Also:
-        ``cross_entropy``: says which values are invalid.
+        ``cross_entropy``: raises for invalid ids without `jit`, too.
+
+    Source:
+        JAX, ``jax.make_user_context`` (documentation of 0.10), for a context that is part of the compilation key.
     """
+    return _debugging(enabled)
+
+
+@contextlib.contextmanager
+def _debugging(enabled: bool) -> Iterator[None]:
     _found.clear()
     try:
         with _context(() if enabled else None):

@@ -8,8 +8,6 @@ from jax.typing import ArrayLike
 
 from jaxce._class_axis import mask_rows
 from jaxce._inputs import (
-    array,
-    binary_label_array,
     check_choice,
     one_axis,
     open_sigmoid,
@@ -56,11 +54,10 @@ def open_regions(
     pixels: SoftmaxInputs | SigmoidInputs
     if axis is None or activation == "sigmoid":
         refuse_ignore_index(ignore_index, "binary labels")
-        x, y = array(name, logits), array("labels", labels)
+        pixels = open_sigmoid(logits, labels, axis=-1 if axis is None else axis, rows=axis is not None, **shared)
         if axis is None:
-            binary_label_array(name, y, x.shape)
-            x, y, axis = jnp.expand_dims(x, -1), jnp.expand_dims(y, -1), -1
-        pixels = open_sigmoid(x, y, axis=axis, rows=True, **shared)
+            x, y = (jnp.expand_dims(a, -1) for a in (pixels.logits, pixels.labels))
+            pixels = dataclasses.replace(pixels, logits=x, labels=y, axis=x.ndim - 1)
     else:
         pixels = open_softmax(
             logits, labels, axis=axis, ignore_index=ignore_index, normalized=activation == "softmax", **shared

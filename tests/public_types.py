@@ -16,6 +16,7 @@ STUB = pathlib.Path(jaxce.__file__).with_suffix(".pyi")
 HEADER = '''"""Written by `python tests/public_types.py`, from the signatures of the functions."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal, TypeVar, overload
 
 from jax import Array

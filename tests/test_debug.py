@@ -173,7 +173,12 @@ def test_values_that_are_valid_pass():
 
 def test_off_it_leaves_no_trace():
     texts = []
-    for context in (contextlib.nullcontext, jaxce.debug, functools.partial(jaxce.debug, False), contextlib.nullcontext):
+    for context in (
+        contextlib.nullcontext,
+        jaxce.debug,
+        functools.partial(jaxce.debug, enabled=False),
+        contextlib.nullcontext,
+    ):
         with context():
             texts.append(jax.jit(jax.value_and_grad(CE)).lower(X, Y).compile().as_text())
     before, inside, *after = texts

@@ -15,7 +15,7 @@ FAMILIES = {
     "sigmoid": "sigmoid_binary_cross_entropy binary_cross_entropy sigmoid_focal_loss asymmetric_loss soft_margin_loss",
     "margin": "multiclass_hinge_loss multilabel_margin_loss multilabel_soft_margin_loss",
     "region": "dice_loss tversky_loss jaccard_loss lovasz_softmax lovasz_hinge",
-    "without logits": "reduce balanced_class_weights",
+    "without logits": "reduce balanced_class_weights debug",
 }
 SENTENCES = {
     ("softmax", "labels"): 2,  # linear_cross_entropy takes ids alone
@@ -70,7 +70,7 @@ def test_the_text_is_short(thing):
 def test_the_example_shows_options(thing):
     """Two to four results, of at least two sets of arguments."""
     example = sections_of(thing)[2]["Example"]
-    printed = re.findall(r"^    >>> print\((.*)\)$", example, re.MULTILINE)
+    printed = re.findall(r"^    (?:>>>|\.\.\.) +print\((.*)\)$", example, re.MULTILINE)
     assert 2 <= len(set(printed)) == len(printed) <= 4
     used = re.findall(rf"\b{thing.__name__}\(.*?(\w+)=", example)
     assert used or not inspect.isfunction(thing), "a call with an option"

@@ -201,7 +201,7 @@ def test_negatives_that_are_sure_cost_nothing_below_the_clip():
 
 
 def test_signs_are_no_zeros():
-    with pytest.raises(ValueError, match=r"labels: got 0 at position .*; integer labels must be -1 or 1"):
+    with pytest.raises(ValueError, match=r"labels: 1 of 3 values is neither -1 nor 1; first: 0 at"):
         jaxce.soft_margin_loss(X[0], np.array([1, 0, 1]))
     assert jaxce.soft_margin_loss(X[0], np.array([True, False, True])) == jaxce.soft_margin_loss(
         X[0], np.array([1, -1, 1])
@@ -299,7 +299,7 @@ def test_labels_between_0_and_1():
             loss(x, signs)
         assert np.isnan(jax.jit(loss)(x, signs))
     for loss in (jaxce.lovasz_hinge, lambda x, y: jaxce.dice_loss(x, y, axis=None, activation="sigmoid")):
-        with pytest.raises(ValueError, match=r"labels: got 255.0 at position \(0, 0"):
+        with pytest.raises(ValueError, match=r"labels: 3 of 3 values are outside \[0, 1\]; first: 255 at position \(0"):
             loss(x[None], 255 * np.abs(signs[None]))
-    with pytest.raises(ValueError, match=r"labels: got 2.0 .* expected values in \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"labels: 3 of 3 values are outside \[-1, 1\]; first: 2 at"):
         jaxce.soft_margin_loss(x, 2 * signs)
