@@ -111,8 +111,11 @@ def check_binary_labels(labels: Array, dtype: DTypeLike, negative_label: int = 0
     if jnp.issubdtype(labels.dtype, jnp.integer):
         valid, wrong = (labels == negative_label) | (labels == 1), f"neither {negative_label} nor 1"
     else:
-        valid, wrong = is_in_range(labels, negative_label), f"outside [{negative_label}, 1]"
+        valid, wrong = _is_in_range(labels, negative_label), f"outside [{negative_label}, 1]"
     return nan_where_invalid(y, find_invalid(valid, labels, say("labels", wrong, _binary_hint(negative_label))))
+
+
+_is_in_range = jax.jit(is_in_range, static_argnums=1)  # one dispatch for a call without `jit`
 
 
 def check_label_rows(
@@ -178,6 +181,8 @@ def raise_or_nan(
 
 def find_invalid(ok: Any, values: AnyArray, describe: Callable[[Found], str]) -> Bool[Array, "..."] | None:
     """Raises if ``ok`` is concrete and False anywhere; None if it is True everywhere, and ``ok`` itself if traced."""
+    if isinstance(ok, np.bool_) and ok:
+        return None
     if not is_concrete(ok := primal(ok)):
         valid: Array = jnp.asarray(ok)
         if is_debugging():
