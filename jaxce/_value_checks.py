@@ -202,10 +202,12 @@ def say(
     """The message about invalid values: how many, and the first of them. ``shown`` names its number if not ``noun``."""
 
     def describe(found: Found) -> str:
-        some = f"{found.number} of {found.size} {noun or 'value'}s {'is' if found.number == 1 else 'are'}"
         value = f"{float(found.value):.6g}" if jnp.issubdtype(found.value.dtype, jnp.floating) else str(found.value)
-        first = f"{shown or noun} {value} at position {found.position}{found.place}".lstrip()
-        return f"{name}: {some} {wrong}; first: {first}. {hint(found.value)}".rstrip()
+        position = f" at position {found.position}" if found.position else ""
+        first = f"{shown or noun} {value}{position}{found.place}".lstrip()
+        some = f"{found.number} of {found.size} {noun or 'value'}s {'is' if found.number == 1 else 'are'}"
+        what = f"{first} is {wrong}" if found.size == 1 else f"{some} {wrong}; first: {first}"
+        return f"{name}: {what}. {hint(found.value)}".rstrip()
 
     return describe
 

@@ -39,7 +39,7 @@ def refuse(call: Call, trace: Callable[..., Any] | None = None) -> None:
         assert type(caught.value) in (TypeError, ValueError)
         argument, _, rest = str(caught.value).partition(": ")
         assert argument in signature.parameters
-        assert rest.startswith(("got ", "id "))
+        assert re.match(r"got |id |\d+ of \d+ |\S+ (at position .* )?is ", rest)
 
 
 BUT_NOT_ANNOTATED = re.compile(r"p=[12]\.0|Loss\(1\.0\)|reduction=None|out_features=\[2\]")
