@@ -93,7 +93,8 @@ def debug(*, enabled: bool = True) -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _debugging(enabled: bool) -> Iterator[None]:
-    _found.clear()
+    if not is_debugging():
+        _found.clear()
     try:
         with _context(() if enabled else None):
             yield

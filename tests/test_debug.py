@@ -187,6 +187,16 @@ def test_off_it_leaves_no_trace():
     assert "callback" not in before
 
 
+def test_contexts_nest():
+    step = jax.jit(CE)
+    with pytest.raises(ValueError, match=TWO), jaxce.debug():
+        jax.block_until_ready(step(X, BAD))
+        with jaxce.debug(enabled=False):
+            assert np.isnan(step(X, BAD))
+    with jaxce.debug():
+        step(X, Y)
+
+
 def test_another_error_passes_through():
     def fail(x):
         raise RuntimeError("of the user")
