@@ -188,13 +188,15 @@ def test_off_it_leaves_no_trace():
 
 
 def test_contexts_nest():
-    step = jax.jit(CE)
-    with pytest.raises(ValueError, match=TWO), jaxce.debug():
-        jax.block_until_ready(step(X, BAD))
+    def twice(step):
+        step(X, BAD)
         with jaxce.debug(enabled=False):
             assert np.isnan(step(X, BAD))
+
+    with pytest.raises(ValueError, match=TWO), jaxce.debug():
+        twice(jax.jit(CE))
     with jaxce.debug():
-        step(X, Y)
+        jax.jit(CE)(X, Y)
 
 
 def test_another_error_passes_through():
