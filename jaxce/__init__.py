@@ -1,5 +1,6 @@
 """Classification losses for JAX, with PyTorch's numbers: correct, fast and small in memory."""
 
+from inspect import isfunction as _isfunction
 from types import ModuleType as _Module
 
 from jaxce._class_weights import balanced_class_weights as balanced_class_weights
@@ -11,6 +12,7 @@ from jaxce._divergence import kl_divergence as kl_divergence
 from jaxce._focal import focal_loss as focal_loss
 from jaxce._focal import generalized_cross_entropy as generalized_cross_entropy
 from jaxce._focal import poly1_loss as poly1_loss
+from jaxce._keywords import answers_keywords as _answers_keywords
 from jaxce._lovasz import lovasz_hinge as lovasz_hinge
 from jaxce._lovasz import lovasz_softmax as lovasz_softmax
 from jaxce._margins import multiclass_hinge_loss as multiclass_hinge_loss
@@ -32,6 +34,8 @@ from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total
 from jaxce.reductions import reduce as reduce
+
+globals().update({n: _answers_keywords(f) for n, f in list(globals().items()) if n[0] != "_" and _isfunction(f)})
 
 __version__ = "0.1.0"
 __all__ = sorted(name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _Module))

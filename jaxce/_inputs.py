@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from jaxce._class_axis import broadcast_mask, example_shape
 from jaxce._debug import is_debugging
+from jaxce._hints import BINARY_FIX, dtype_hint, id_hint, label_hint, without_axis
 from jaxce._numerics import compute_dtype, fill_masked, is_off
 from jaxce._types import (
     REDUCTION_NAMES,
@@ -58,26 +59,34 @@ def open_softmax(
     name: str = "logits",
     only_ids: bool = False,
     normalized: bool = True,
+    binary_fix: str = BINARY_FIX,
     **hyperparameters: Bounded,
 ) -> SoftmaxInputs:
     """Logits of exclusive classes with their labels: ids, or unless ``only_ids`` probabilities along ``axis``.
 
-    Rows of probabilities must sum to 1 if ``normalized``.
+    Rows of probabilities must sum to 1 if ``normalized``. ``binary_fix`` says in messages what takes binary labels.
     """
     check_reduction(reduction)
+    refuse_swapped(name, logits, labels)
     x = floating(name, logits)
     axis = class_axis(name, x.shape, axis)
     examples, dtype = example_shape(x, axis), compute_dtype(x)
-    y = _label_array(name, labels, x.shape, axis, only_ids)
+    y = _label_array(name, labels, x.shape, axis, binary_fix, only_ids)
     checked_labels: Ids | Probs
-    if is_debugging() and name == "logits":
+    if is_debugging() and name == "logits" and normalized and not only_ids:
         check_not_probabilities(x, axis)
     if jnp.issubdtype(y.dtype, jnp.floating):
         mask = open_mask(where, examples)
         refuse_ignore_index(ignore_index)
-        checked_labels = check_label_rows(as_jax_array(y), mask, axis, class_axis_name, normalized)
+        checked_labels = check_label_rows(as_jax_array(y), mask, axis, class_axis_name, normalized, binary_fix)
     else:
-        checked_labels, mask = ids_and_mask(y, x.shape[axis] * shards(class_axis_name), where, ignore_index)
+        checked_labels, mask = ids_and_mask(
+            y,
+            x.shape[axis] * shards(class_axis_name),
+            where,
+            ignore_index,
+            f"With one class every loss is 0; for binary labels {binary_fix} on {without_axis(name, x.ndim, axis)}.",
+        )
     return SoftmaxInputs(
         logits=x,
         axis=axis,
@@ -130,6 +139,7 @@ def open_sigmoid(
     labels must lie between ``negative_label`` and 1.
     """
     check_reduction(reduction)
+    refuse_swapped(name, logits, labels)
     x = floating(name, logits)
     if x.ndim or rows:
         axis = class_axis(name, x.shape, axis) if rows else one_axis("axis", name, x.shape, axis)
@@ -181,11 +191,15 @@ def integer_labels(labels: ArrayLike, fix: str = "") -> AnyArray:
 
 
 def ids_and_mask(
-    labels: AnyArray, classes: Size, where: ArrayLike | None, ignore_index: int | None
+    labels: AnyArray, classes: Size, where: ArrayLike | None, ignore_index: int | None, one_class_fix: str = ""
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Checked class ids, and their mask, False also where the id is ``ignore_index``."""
     mask = without_ignored(labels, ignore_index, check_mask(where, labels.shape))
-    return check_ids(labels, classes, mask), None if mask is None else as_jax_array(mask)
+
+    def hint(value: int, classes: Size) -> str:
+        return one_class_fix if classes == 1 and one_class_fix else id_hint(value, labels.dtype, ignore_index)
+
+    return check_ids(labels, classes, mask, "labels", hint), None if mask is None else as_jax_array(mask)
 
 
 def open_mask(where: ArrayLike | None, examples: Shape) -> Bool[Array, "..."] | None:
@@ -225,6 +239,9 @@ def check_reduction(reduction: Reduction) -> None:
     if isinstance(reduction, type):
         fix = '"total"' if reduction.__name__ == "Total" else f"{reduction.__name__}()"
         raise TypeError(f"reduction: got the class {reduction.__name__}; write {fix}.")
+    name, module = (getattr(reduction, key, "") for key in ("__name__", "__module__"))
+    if name in ("mean", "sum") and module.startswith(("jax", "numpy")):
+        raise TypeError(f'reduction: got the function {name}, which takes no weights; write "{name}".')
     if reduction not in REDUCTION_NAMES and not callable(reduction):
         expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
         raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
@@ -238,12 +255,10 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def check_integer(name: str, value: object) -> None:
     """The value must be one integer, of Python or NumPy."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(f"{name}: got a traced value; expected one Python integer, static under jit.")
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: got {_kind(value)}; expected one integer.")
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"
+        raise TypeError(f"{name}: got a {type(value).__name__}; expected one integer.")
 
 
 def array(name: str, value: Any, expected: str = "an array. Wrap it in jnp.asarray(...).") -> AnyArray:
@@ -254,7 +269,9 @@ def array(name: str, value: Any, expected: str = "an array. Wrap it in jnp.asarr
         return np.asarray(value)
     if hasattr(value, "__jax_array__"):
         return jnp.asarray(value)
-    raise TypeError(f"{name}: got {_kind(value)}; expected {expected}")
+    if hasattr(value, "unbox"):
+        expected = f"an array. Use {name}.unbox()."
+    raise TypeError(f"{name}: got a {type(value).__name__}; expected {expected}")
 
 
 def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
@@ -288,7 +305,9 @@ def shards(class_axis_name: AxisName | None) -> int:
         ) from None
 
 
-def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids: bool = False) -> AnyArray:
+def _label_array(
+    name: str, labels: ArrayLike, shape: Shape, axis: int, binary_fix: str, only_ids: bool = False
+) -> AnyArray:
     """Labels of exclusive classes: floating ones have the shape of the logits, integer ones lack the class axis."""
     y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
@@ -307,27 +326,19 @@ def _label_array(name: str, labels: ArrayLike, shape: Shape, axis: int, only_ids
         if y.shape != shape:
             raise ValueError(f"labels: got probabilities of shape {y.shape} for {where_from}; expected shape {shape}.")
     elif not jnp.issubdtype(y.dtype, jnp.integer):
-        raise TypeError(
-            f"labels: got dtype {y.dtype}; expected integer class ids or floating probabilities."
-            " One-hot booleans become probabilities with labels.astype(jnp.float32)."
-        )
+        text = f"labels: got dtype {y.dtype}; expected integer class ids or floating probabilities."
+        raise TypeError(f"{text}{dtype_hint(y, shape, binary_fix)}")
     elif y.shape != examples:
         text = f"labels: got class ids of shape {y.shape} for {where_from}; expected shape {examples}."
-        raise ValueError(f"{text}{_label_hint(y.shape, shape, axis)}")
+        raise ValueError(f"{text}{label_hint(y.shape, shape, axis, binary_fix)}")
     return y
 
 
-def _label_hint(labels: Shape, shape: Shape, axis: int) -> str:
-    """The usual fix for class ids of the wrong shape, after a space; empty without one."""
-    if labels == shape:
-        return f" If these are one-hot rows, use labels.astype(jnp.float32), or jnp.argmax(labels, {axis}) for ids."
-    if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
-        index = ", ".join([":"] * axis + ["0"]) if axis < len(shape) - 1 else "..., 0"
-        return f" Drop the class axis with labels[{index}] or jnp.squeeze(labels, {axis})."
-    for other in range(len(shape)):
-        if labels == shape[:other] + shape[other + 1 :]:
-            return f" They would fit axis={other}."
-    return ""
+def refuse_swapped(name: str, logits: ArrayLike, labels: ArrayLike) -> None:
+    """Integers in the place of the logits and floats in that of the labels are swapped."""
+    first, second = array(name, logits), array("labels", labels)
+    if jnp.issubdtype(first.dtype, jnp.integer) and jnp.issubdtype(second.dtype, jnp.floating):
+        raise TypeError(f"{name}: got {first.dtype} with {second.dtype} labels; they look swapped: {name} come first.")
 
 
 def binary_label_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:

@@ -17,6 +17,12 @@ from jaxce._inputs import (
 from jaxce._types import Bounded, Reduction, RegionInputs, SigmoidInputs, SoftmaxInputs
 from jaxce._value_checks import check_probabilities
 
+BINARY_FIX = 'use activation="sigmoid" (and axis=None without a class axis)'
+"""What takes binary labels, in messages."""
+
+
+ACTIVATION_FIX = 'Logits need activation="softmax" or "sigmoid".'
+
 
 def open_regions(
     logits: ArrayLike,
@@ -37,14 +43,12 @@ def open_regions(
     check_choice("activation", activation, ("softmax", "sigmoid", "none"))
     check_choice("absent", absent, ("count", "skip"))
     if axis is None and activation == "softmax":
-        raise ValueError('axis: got None with activation="softmax"; expected the class axis.')
-    name = "probs" if activation == "none" else "logits"
+        raise ValueError('axis: got None with activation="softmax"; for binary masks use activation="sigmoid".')
     if axis is None and class_weights is not None:
         raise ValueError("class_weights: got some without a class axis; expected None, as there is one class.")
     if batch_axis is not None:
-        batch_axis = one_axis("batch_axis", name, jnp.shape(logits), batch_axis)
+        batch_axis = one_axis("batch_axis", "logits", jnp.shape(logits), batch_axis)
     shared: dict[str, Any] = {
-        "name": name,
         "class_weights": class_weights,
         "sample_weights": sample_weights,
         "where": where,
@@ -60,11 +64,17 @@ def open_regions(
             pixels = dataclasses.replace(pixels, logits=x, labels=y, axis=x.ndim - 1)
     else:
         pixels = open_softmax(
-            logits, labels, axis=axis, ignore_index=ignore_index, normalized=activation == "softmax", **shared
+            logits,
+            labels,
+            axis=axis,
+            ignore_index=ignore_index,
+            normalized=activation == "softmax",
+            binary_fix=BINARY_FIX,
+            **shared,
         )
     mask, axis = pixels.mask, pixels.axis
     if activation == "none":
-        p = check_probabilities(name, mask_rows(pixels.logits, mask, axis))
+        p = check_probabilities("logits", mask_rows(pixels.logits, mask, axis), ACTIVATION_FIX)
         pixels = dataclasses.replace(pixels, logits=p)
     if batch_axis == axis:
         raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")

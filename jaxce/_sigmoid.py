@@ -166,7 +166,7 @@ def binary_cross_entropy(
         reduction=reduction,
         filler=0.5,
     )
-    p = check_probabilities("probs", x.logits.astype(x.labels.dtype))
+    p = check_probabilities("probs", x.logits.astype(x.labels.dtype), "Logits go to sigmoid_binary_cross_entropy.")
     return run_loss(_binary_cross_entropy, dataclasses.replace(x, logits=p), reduction)
 
 

@@ -8,7 +8,7 @@ would move every call to JAX's slow dispatch.
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from jaxce._class_axis import mask_rows, psum_classes
 from jaxce._debug import Found, is_debugging, raise_if
+from jaxce._hints import LOGITS_FIX, Hint, binary_hint, row_sum_hint
 from jaxce._numerics import compute_dtype, is_in_range, nan_where_invalid
 from jaxce._sharding import is_explicit
 from jaxce._types import AnyArray, AxisName, Ids, Inputs, Probs, RegionInputs, SigmoidInputs, Size
@@ -26,16 +27,13 @@ from jaxce._types import AnyArray, AxisName, Ids, Inputs, Probs, RegionInputs, S
 MAX_SUM_ERROR = 0.01
 """How much the sum of a row of probabilities may differ from 1: bfloat16 has three digits."""
 
-Hint: TypeAlias = Callable[[Any], str]
-"""The usual fix for an invalid value; empty without one."""
-
 
 def check_ids(
     labels: AnyArray,
     classes: Size,
     mask: AnyArray | None,
-    name: str = "labels",
-    hint: Callable[[int, Size], str] | None = None,
+    name: str,
+    hint: Callable[[int, Size], str],
 ) -> Ids:
     """Class ids as int32, 0 where masked, and whether each lies in ``[0, classes)``.
 
@@ -54,7 +52,7 @@ def check_ids(
         ids = xp.where(mask, ids, np.zeros((), np.int32))
 
     def fix(value: Any) -> str:
-        return (hint or _id_hint)(int(value), classes)
+        return hint(int(value), classes)
 
     return Ids(as_jax_array(ids), find_invalid(valid, values, say(name, f"outside [0, {classes})", fix, "id")))
 
@@ -91,6 +89,10 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
         return mask
     if isinstance(ignore_index, bool):
         raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
+    if isinstance(ignore_index, jax.core.Tracer) and jnp.issubdtype(ignore_index.dtype, jnp.integer):
+        with jax.numpy_dtype_promotion("standard"):
+            not_ignored = jnp.not_equal(labels, ignore_index)
+        return not_ignored if mask is None else mask & not_ignored
     try:
         ignored = operator.index(ignore_index)
     except TypeError:
@@ -99,7 +101,7 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     bounds = jnp.iinfo(labels.dtype)
     if not bounds.min <= ignored <= bounds.max:
         return mask
-    not_ignored: AnyArray = labels != np.asarray(ignored, labels.dtype)
+    not_ignored = labels != np.asarray(ignored, labels.dtype)
     return not_ignored if mask is None else mask & not_ignored
 
 
@@ -112,14 +114,14 @@ def check_binary_labels(labels: Array, dtype: DTypeLike, negative_label: int = 0
         valid, wrong = (labels == negative_label) | (labels == 1), f"neither {negative_label} nor 1"
     else:
         valid, wrong = _is_in_range(labels, negative_label), f"outside [{negative_label}, 1]"
-    return nan_where_invalid(y, find_invalid(valid, labels, say("labels", wrong, _binary_hint(negative_label))))
+    return nan_where_invalid(y, find_invalid(valid, labels, say("labels", wrong, binary_hint(negative_label))))
 
 
 _is_in_range = jax.jit(is_in_range, static_argnums=1)  # one dispatch for a call without `jit`
 
 
 def check_label_rows(
-    labels: Array, mask: Array | None, axis: int, axis_name: AxisName | None, normalized: bool
+    labels: Array, mask: Array | None, axis: int, axis_name: AxisName | None, normalized: bool, binary_fix: str
 ) -> Probs:
     """Probabilities as labels, in [0, 1], and if ``normalized`` rows that sum to 1.
 
@@ -129,9 +131,9 @@ def check_label_rows(
     y = primal(labels)
     if is_concrete(y) or is_debugging():
         in_range, sums_to_1, sums = _examine_rows(y, mask, axis, axis_name)
-        find_invalid(in_range, y, say("labels", "outside [0, 1]", _binary_hint(0)))
+        find_invalid(in_range, y, say("labels", "outside [0, 1]", lambda value: LOGITS_FIX))
         if normalized:
-            find_invalid(sums_to_1, sums, say("labels", "not 1", _row_sum_hint, "row sum"))
+            find_invalid(sums_to_1, sums, say("labels", "not 1", partial(row_sum_hint, binary_fix), "row sum"))
     return Probs(labels, is_concrete(y))
 
 
@@ -144,9 +146,9 @@ def _examine_rows(y: Array, mask: Array | None, axis: int, axis_name: AxisName |
     return is_in_range(y), sums_to_1 if mask is None else sums_to_1 | ~mask, sums
 
 
-def check_probabilities(name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
+def check_probabilities(name: str, x: Float[Array, "..."], fix: str) -> Float[Array, "..."]:
     """``x`` with values in [0, 1]. NaN passes: it is NaN in the loss, too."""
-    return raise_or_nan(name, x, ~((x < 0) | (x > 1)), "outside [0, 1]")
+    return raise_or_nan(name, x, ~((x < 0) | (x > 1)), "outside [0, 1]", fix)
 
 
 def check_weights(name: str, weights: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -212,14 +214,6 @@ def say(
     return describe
 
 
-def _id_hint(value: int, classes: Size) -> str:
-    if classes == 1:
-        return "With one class every loss is 0; for binary labels use sigmoid_binary_cross_entropy on logits[:, 0]."
-    if value < 0:
-        return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
-    return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
-
-
 def check_finite_rows(name: str, x: Array, mask: Array | None, axis: int | None, suspect: Array) -> None:
     """Under `debug`: rows must not hold NaN, nor infinity as their maximum; examined if any of ``suspect`` is True."""
 
@@ -256,20 +250,3 @@ def check_not_probabilities(x: Array, axis: int) -> None:
         (x,),
         say("logits", "probabilities already", lambda value: fix, "row", "maximum"),
     )
-
-
-def _row_sum_hint(value: Any) -> str:
-    if value == 0:
-        return "Mask rows without a label with where=."
-    return "Several classes at once go to sigmoid_binary_cross_entropy; else divide each row by its sum."
-
-
-def _binary_hint(negative_label: int) -> Hint:
-    def hint(value: Any) -> str:
-        if negative_label == 0 and value == -1:
-            return "Signs become labels of 0 and 1 with (labels + 1) / 2."
-        if value == 255:
-            return "A mask of 0 and 255 becomes labels with labels > 0."
-        return "Labels of 0 and 1 become signs with 2 * labels - 1." if value == 0 else ""
-
-    return hint

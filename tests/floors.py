@@ -9,8 +9,11 @@ PAGE = pathlib.Path(__file__).parent.parent / "CONTRIBUTING.md"
 MARKS = "<!-- floors -->\n", "<!-- end of floors -->\n"
 
 PLAN = [
-    ("_types _sharding", "array types and the records of checked arguments; meshes"),
-    ("_numerics _debug", "safe arithmetic: `0 * inf = 0`, quotients and powers at limits; checks in compiled code"),
+    (
+        "_types _sharding _keywords",
+        "array types and the records of checked arguments; meshes; answers to wrong keywords",
+    ),
+    ("_numerics _debug _hints", "safe arithmetic; checks in compiled code; the usual fixes that messages propose"),
     ("_class_axis", "one-hot, taking a class, shards of the classes"),
     (
         "_value_checks _coefficients _rows._record _rows._platform",

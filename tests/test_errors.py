@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax.experimental import checkify
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
@@ -40,6 +41,23 @@ MISTAKES = {
     "labels of the wrong batch": lambda: ce(X, np.zeros(3, np.int32)),
     "labels of the wrong rank": lambda: ce(X, np.zeros((2, 5, 7), np.int32)),
     "complex labels": lambda: ce(X, Y.astype(np.complex64)),
+    "labels that are names": lambda: ce(X, np.array(["cat", "dog"])),
+    "labels before logits": lambda: ce(Y, X),
+    "binary labels before logits": lambda: sigmoid(np.eye(3, dtype=int)[:2], X),
+    "a box of Flax": lambda: linear(H, nn.Partitioned(W, (None, "model")), Y),
+    "an ignored id that the labels do not hold": lambda: ce(X, np.array([0, -1], np.int8), ignore_index=255),
+    "a traced axis": lambda: jax.jit(lambda axis: ce(X, Y, axis=axis))(1),
+    "a reduction of one array": lambda: ce(X, Y, reduction=jnp.mean),
+    "weight": lambda: ce(X, Y, weight=np.ones(3)),
+    "mask": lambda: ce(X, Y, mask=Y == 0),
+    "from_logits": lambda: sigmoid(X, X, from_logits=True),
+    "ignore_label": lambda: ce(X, Y, ignore_label=0),
+    "smoothing": lambda: ce(X, Y, smoothing=0.1),
+    "dim": lambda: ce(X, Y, dim=1),
+    "target": lambda: ce(X, target=Y),
+    "a misspelt keyword": lambda: ce(X, Y, label_smothing=0.1),
+    "a keyword without a likeness": lambda: jaxce.entropy(X, temperature=2.0),
+    "options by position": lambda: ce(X, Y, np.ones(3)),
     "labels as a list": lambda: ce(X, [0, 0]),
     "integer logits": lambda: ce(X.astype(np.int32), Y),
     "integer log-probabilities": lambda: nll(X.astype(np.int32), Y),
@@ -70,6 +88,14 @@ MISTAKES = {
     "label smoothing for each class": lambda: ce(X, Y, label_smoothing=jnp.ones(3)),
     "z-loss below 0": lambda: ce(X, Y, z_loss=-1.0),
     "z-loss that is not a number": lambda: ce(X, Y, z_loss=float("nan")),
+    "class weights below 0": lambda: ce(X, Y, class_weights=np.array([1.0, -1.0, 1.0])),
+    "sample weights that are NaN": lambda: ce(X, Y, sample_weights=np.array([1.0, np.nan])),
+    "pos_weight below 0": lambda: sigmoid(X, X, pos_weight=-1.0),
+    "probabilities below 0": lambda: ce(X, X - 1),
+    "probabilities of several classes at once": lambda: ce(X, X + 1),
+    "rows of zeros as labels": lambda: ce(X, X),
+    "sigmoid labels of 0 and 255 as floats": lambda: sigmoid(X, X + 255),
+    "sigmoid labels that are signs": lambda: sigmoid(X, X - 1),
     "unknown reduction": lambda: ce(X, Y, reduction="avg"),
     "reduction class for object": lambda: ce(X, Y, reduction=jaxce.Mean),
     "kernel of the other layout": lambda: linear(H, W.T, Y),
@@ -141,6 +167,9 @@ MISTAKES = {
     "region labels of channel-first images": lambda: jaxce.dice_loss(IMAGE, PIXELS),
     "region of an unknown activation": lambda: jaxce.dice_loss(IMAGE, PIXELS, axis=1, activation="tanh"),
     "region of an unknown rule for the absent": lambda: jaxce.lovasz_hinge(X, Y, absent="present"),
+    "region of a mask without a class axis": lambda: jaxce.dice_loss(IMAGE[:, 0], PIXELS),
+    "region of a mask with one class": lambda: jaxce.dice_loss(IMAGE[:, :1], PIXELS + 1, axis=1),
+    "region of several classes at once": lambda: jaxce.dice_loss(X, np.ones((2, 3), np.float32)),
     "region without a class axis": lambda: jaxce.dice_loss(IMAGE, PIXELS, axis=None),
     "region of a binary mask as ids": lambda: jaxce.dice_loss(X, Y, activation="sigmoid"),
     "region of probabilities that are logits": lambda: jaxce.jaccard_loss(X - 1, Y, activation="none"),
@@ -197,7 +226,15 @@ def test_message(name, request):
     assert (type(caught.value).__name__, text_found) == (kind, text)
 
 
-ONLY_VALUES_SHOW = {"sigmoid labels of 0 and 255", "binary labels that are signs"}
+ONLY_VALUES_SHOW = {
+    "sigmoid labels of 0 and 255",
+    "sigmoid labels of 0 and 255 as floats",
+    "sigmoid labels that are signs",
+    "binary labels that are signs",
+    "class weights below 0",
+    "sample weights that are NaN",
+    "rows of zeros as labels",
+}
 SHAPED = ("labels", "weights", "mask", "kernel", "hidden", "bias")
 STATIC = [n for n in MISTAKES if any(word in n for word in SHAPED) and n not in ONLY_VALUES_SHOW]
 

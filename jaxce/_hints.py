@@ -1,0 +1,73 @@
+"""The usual fixes that messages propose."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxce._types import AnyArray, Shape
+
+Hint: TypeAlias = Callable[[Any], str]
+"""The usual fix for an invalid value; empty without one."""
+
+BINARY_FIX = "use sigmoid_binary_cross_entropy"
+"""What takes binary labels instead of a softmax loss, in messages."""
+
+LOGITS_FIX = "Logits become probabilities with jax.nn.softmax."
+
+
+def id_hint(value: int, dtype: np.dtype[Any], ignore_index: Any) -> str:
+    """The usual fix for an invalid id."""
+    bounds = jnp.iinfo(dtype)
+    if value < 0 and isinstance(ignore_index, int) and ignore_index - value == bounds.max - bounds.min + 1:
+        unsigned = f"u{dtype}"
+        return f"ignore_index={ignore_index} does not fit {dtype}; use labels.astype(jnp.{unsigned})."
+    if value < 0:
+        return f"No id counts from the end; to leave such examples out, pass ignore_index={value} or where=."
+    return "Ids start at 0; to leave such examples out, pass where= or ignore_index=."
+
+
+def row_sum_hint(binary_fix: str, value: Any) -> str:
+    if value == 0:
+        return "Mask rows without a label with where=."
+    return f"For several classes at once {binary_fix}; else divide each row by its sum."
+
+
+def binary_hint(negative_label: int) -> Hint:
+    def hint(value: Any) -> str:
+        if negative_label == 0 and value == -1:
+            return "Signs become labels of 0 and 1 with (labels + 1) / 2."
+        if value == 255:
+            return "A mask of 0 and 255 becomes labels with labels > 0."
+        return "Labels of 0 and 1 become signs with 2 * labels - 1." if value == 0 else ""
+
+    return hint
+
+
+def dtype_hint(labels: AnyArray, shape: Shape, binary_fix: str) -> str:
+    """The usual fix for labels that are neither numbers nor ids, after a space; empty without one."""
+    if labels.dtype == jnp.bool_ and labels.shape == shape:
+        return (
+            f" One-hot booleans become probabilities with labels.astype(jnp.float32); for a binary mask {binary_fix}."
+        )
+    if labels.dtype == jnp.bool_:
+        return " Booleans become the ids 0 and 1 with labels.astype(jnp.int32)."
+    return " Names become ids with np.unique(labels, return_inverse=True)[1]." if labels.dtype.kind in "UOS" else ""
+
+
+def label_hint(labels: Shape, shape: Shape, axis: int, binary_fix: str) -> str:
+    """The usual fix for class ids of the wrong shape, after a space; empty without one."""
+    if labels == shape:
+        return f" One-hot rows become ids with jnp.argmax(labels, {axis}); for a mask of 0 and 1 {binary_fix}."
+    if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
+        return f" Drop the class axis with {without_axis('labels', len(shape), axis)} or jnp.squeeze(labels, {axis})."
+    for other in range(len(shape)):
+        if labels == shape[:other] + shape[other + 1 :]:
+            return f" They would fit axis={other}."
+    return ""
+
+
+def without_axis(name: str, ndim: int, axis: int) -> str:
+    """How to drop an axis of size 1, as text."""
+    return f"{name}[..., 0]" if axis == ndim - 1 else f"{name}[{':, ' * axis}0]"
