@@ -159,11 +159,14 @@ def linear_sharding(
     if not free:
         return None
     of_hidden, of_kernel = in_specs or _specs(hidden, kernel, kernel_layout, free)
-    *tokens, _ = _axes(of_hidden, hidden.ndim, free)
+    *tokens, features = _axes(of_hidden, hidden.ndim, free)
     side = kernel_layout.index("v")
     # Mesh axes of the tokens cannot split the classes as well: there the kernel is replicated once.
     of_tokens = {name for names in tokens for name in names}
-    classes = tuple(name for name in _axes(of_kernel, kernel.ndim, free)[side] if name not in of_tokens)
+    of_side = _axes(of_kernel, kernel.ndim, free)
+    classes = tuple(name for name in of_side[side] if name not in of_tokens)
+    if in_specs is not None and not of_side[side]:
+        _check_order(of_kernel, kernel_layout, set(of_side[1 - side]) - of_tokens - set(features))
     for dim, names in enumerate(tokens):
         _check_divides("hidden", hidden.shape, dim, names, mesh, "Pad the tokens, masked by where=.")
     _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
@@ -227,6 +230,16 @@ def _check_specs(in_specs: Specs, names: tuple[str, ...], ndims: tuple[int, int]
             raise ValueError(f"in_specs: got {unknown[0]!r} for {argument}; expected axes of the mesh, {list(names)}.")
         if len(spec) > ndim:
             raise ValueError(f"in_specs: got {spec} for {argument} of rank {ndim}; expected at most {ndim} entries.")
+
+
+def _check_order(of_kernel: PartitionSpec, kernel_layout: str, only_features: set[str]) -> None:
+    """A kernel whose features alone are split, by axes of no other array, has its spec in the other order."""
+    if only_features:
+        other = PartitionSpec(*reversed((*of_kernel, None)[:2]))
+        raise ValueError(
+            f"in_specs: got {of_kernel} for a kernel with kernel_layout={kernel_layout!r}, which splits features and no"
+            f" class; expected {other}."
+        )
 
 
 def _check_divides(argument: str, shape: Shape, dim: int, names: tuple[str, ...], mesh: Any, fix: str) -> None:

@@ -128,6 +128,7 @@ MISTAKES = {
     "specs of one array": lambda: on_a_mesh(H, W, in_specs=P("data")),
     "specs of an axis that is not there": lambda: on_a_mesh(H, W, in_specs=(P("batch"), P())),
     "specs of more axes than there are": lambda: on_a_mesh(H, W, in_specs=(P(), P(None, None, "model"))),
+    "specs of the other layout": lambda: on_a_mesh(H, W.T, kernel_layout="vd", in_specs=(P(), P(None, "model"))),
     "no specs under a trace": lambda: on_a_mesh(H, W),
     "no specs under a trace of the other layout": lambda: on_a_mesh(H, W.T, kernel_layout="vd"),
     "tokens that the mesh does not divide": lambda: on_a_mesh(H, W, in_specs=(P("data"), P())),
