@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.csv"
+MISTAKES = ROOT / "benchmarks" / "mistakes.csv"
 COMPILED = ROOT / "benchmarks" / "compilers.csv"
 COMPILED_FIELDS = ("chip", "case", "contestant", "work", "passes", "temporaries", "gathers", "jax")
 KEY = ("device", "jax", "case", "work", "contestant")
@@ -326,6 +327,13 @@ def compiled():
     return f"The compilers of JAX {rows[-1]['jax']}.\n\n" + "\n".join(lines)
 
 
+def mistakes():
+    """The table of mistakes: what each library answers."""
+    with open(MISTAKES, newline="") as file:
+        header, *rows = csv.reader(file)
+    return table(header, [[cell.replace("|", "\\|") for cell in row] for row in rows])
+
+
 def publish():
     """Writes tables and numbers between their marks, and the plots beside docs/performance.md."""
     rows = read()
@@ -334,6 +342,7 @@ def publish():
     blocks = {
         "README.md": {"results": summary(rows), "linear": linear_summary(with_torch(rows))},
         "docs/performance.md": {"verdict": verdict(rows), "compilers": compiled(), "results": tables(rows)},
+        "docs/troubleshooting.md": {"mistakes": mistakes()},
         "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions))},
     }
     for name, texts in blocks.items():

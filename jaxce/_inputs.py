@@ -38,6 +38,7 @@ from jaxce._value_checks import (
     check_binary_labels,
     check_ids,
     check_label_rows,
+    check_log_probs,
     check_not_probabilities,
     check_number,
     check_weights,
@@ -73,8 +74,6 @@ def open_softmax(
     examples, dtype = example_shape(x, axis), compute_dtype(x)
     y = _label_array(name, labels, x.shape, axis, binary_fix, only_ids)
     checked_labels: Ids | Probs
-    if is_debugging() and name == "logits" and normalized and not only_ids:
-        check_not_probabilities(x, axis)
     if jnp.issubdtype(y.dtype, jnp.floating):
         mask = open_mask(where, examples)
         refuse_ignore_index(ignore_index)
@@ -87,6 +86,8 @@ def open_softmax(
             ignore_index,
             f"With one class every loss is 0; for binary labels {binary_fix} on {without_axis(name, x.ndim, axis)}.",
         )
+    if is_debugging() and normalized and not only_ids:
+        (check_log_probs if name == "log_probs" else check_not_probabilities)(x, mask, axis)
     return SoftmaxInputs(
         logits=x,
         axis=axis,

@@ -231,22 +231,31 @@ def check_logits(inputs: Inputs | RegionInputs, suspect: Array) -> None:
     check_finite_rows("logits", x.logits, mask, axis, suspect)
 
 
-def check_not_probabilities(x: Array, axis: int) -> None:
+def check_log_probs(x: Array, mask: Array | None, axis: int) -> None:
+    """Under `debug`: log-probabilities must be normalized."""
+    sums = jnp.sum(jnp.exp(mask_rows(x, mask, axis).astype(compute_dtype(x))), axis)
+    off = ~(jnp.abs(sums - 1) <= MAX_SUM_ERROR)
+    invalid = off if mask is None else off & mask
+    describe = say("log_probs", "not 1", lambda value: "Logits go to cross_entropy.", "sum of exp(log_probs)")
+    raise_if(invalid, lambda *found: found, (invalid, sums), describe)
+
+
+def check_not_probabilities(x: Array, mask: Array | None, axis: int) -> None:
     """Under `debug`: logits must not be probabilities already, with all rows in [0, 1] and a sum of 1."""
 
     def looks_like_probabilities(x: Array) -> Array:
         in_range = jnp.all(is_in_range(x), axis)
         return in_range & (jnp.abs(jnp.sum(x.astype(compute_dtype(x)), axis) - 1) <= MAX_SUM_ERROR)
 
-    def find(x: Array) -> tuple[Array, Array]:
+    def find(x: Array, mask: Array | None) -> tuple[Array, Array]:
         alike = looks_like_probabilities(x)
-        return alike & jnp.all(alike), jnp.max(x, axis)
+        return alike & jnp.all(alike if mask is None else alike | ~mask), jnp.max(x, axis)
 
     few = x if is_explicit() else x[tuple(slice(None) if d == axis else slice(2) for d in range(x.ndim))]
     fix = "The loss applies softmax itself: pass logits, or use nll_loss(jnp.log(probs), labels)."
     raise_if(
         jnp.all(looks_like_probabilities(few)),
         find,
-        (x,),
+        (x, mask),
         say("logits", "probabilities already", lambda value: fix, "row", "maximum"),
     )

@@ -228,7 +228,7 @@ ON_A_MESH = {
 """Messages whose cures `test_linear_sharded.py` follows: specs, and padding that is masked."""
 
 PROPOSES = re.compile(
-    r"\b([Uu]se|pass|write|goe?s? to|becomes?|fits?|[Dd]rops?|Pad|such as|[Nn]eed|Mask|divide|for binary)\b|\(\.{3}\)"
+    r"\b([Uu]se|[Pp]ass|write|goe?s? to|becomes?|fits?|[Dd]rops?|Pad|such as|[Nn]eed|Mask|divide|binary)\b|\(\.{3}\)"
 )
 
 

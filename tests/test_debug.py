@@ -146,6 +146,18 @@ def test_debug_finds_what_would_cost_a_pass(mistake):
             step(*arguments)
 
 
+def test_log_probabilities_must_be_normalized():
+    log_probs = np.log(PROBS)
+    with jaxce.debug():
+        jax.jit(jaxce.nll_loss)(log_probs, Y)
+        jax.jit(jaxce.nll_loss)(planted(log_probs, np.nan, 3), Y, where=np.arange(16) != 3)
+    with (
+        pytest.raises(ValueError, match=r"log_probs: 1 of 16 .* first: sum of exp\(log_probs\) .* Logits go to"),
+        jaxce.debug(),
+    ):
+        jax.jit(jaxce.nll_loss)(planted(log_probs, 1, 3, 4), Y)
+
+
 def test_a_hidden_state_that_is_nan_is_named():
     with (
         pytest.raises(ValueError, match=r"hidden: 1 of 16 rows is not finite; first: maximum nan at position \(5,\)"),

@@ -26,7 +26,7 @@ CHECKS = {
     "torch._labels",
 }
 
-MOST_LINES = {"core": 3140, "torch": 1220}
+MOST_LINES = {"core": 3146, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 
