@@ -1,0 +1,92 @@
+"""Mean loss and gradient of a batch, from the totals of its microbatches and devices."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxce._batch_inputs import check_batch, open_argnums, open_axis_name, open_result
+from jaxce._numerics import safe_divide, wider
+from jaxce._sharding import pvary_tree, varies
+from jaxce._types import AxisName
+from jaxce.reductions import Total
+
+Batch: TypeAlias = dict[int, Any]
+"""The arguments that are split into microbatches, by position."""
+
+Loss: TypeAlias = Callable[[tuple[Any, ...], Batch], tuple[Array, tuple[Total, Any]]]
+
+
+def value_and_grad(
+    loss_fn: Callable[..., Any],
+    *,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    microbatches: int | None = None,
+    axis_name: AxisName | None = None,
+) -> Callable[..., tuple[Any, Any]]:
+    """X."""
+
+    @functools.wraps(loss_fn)
+    def mean_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        positions, names = open_argnums(argnums, len(args)), open_axis_name(axis_name)
+        params = jax.tree.map(jnp.asarray, tuple(args[i] for i in positions))
+        batch = {i: a for i, a in enumerate(args) if i not in positions}
+        # Without the types of `check_vma` no axis is in a type, and no gradient is summed on its own.
+        typed = tuple(name for name in names if varies(lax.axis_index(name), name))
+
+        def loss(params: tuple[Any, ...], rows: Batch) -> tuple[Array, tuple[Total, Any]]:
+            given = rows | dict(zip(positions, params, strict=True))
+            result = loss_fn(*(given[i] for i in range(len(args))), **kwargs)
+            total, aux = open_result(result, has_aux, typed)
+            return total.loss, (total, aux)
+
+        sums, total, aux = _sums(loss, pvary_tree(params, frozenset(typed)), batch, microbatches)
+        sums = jax.tree.map(functools.partial(_psum, names), sums, params)
+        total = total.psum(names) if names else total
+        means = jax.tree.map(lambda s, p: safe_divide(s, total.weight, 0).astype(p.dtype), sums, params)
+        gradient = means if isinstance(argnums, Sequence) else means[0]
+        return (total.mean(), aux) if has_aux else total.mean(), gradient
+
+    return mean_and_gradient
+
+
+def _sums(loss: Loss, params: tuple[Any, ...], batch: Batch, microbatches: int | None) -> tuple[Any, Total, Any]:
+    """The gradient of the summed loss, the total, and the auxiliary output of each microbatch."""
+
+    def of_rows(rows: Batch) -> tuple[Any, Total, Any]:
+        gradient, (total, aux) = jax.grad(loss, has_aux=True)(params, rows)
+        return jax.tree.map(lambda g: g.astype(_sum_dtype(g)), gradient), total, aux
+
+    if microbatches is None:
+        return of_rows(batch)
+    check_batch(batch, microbatches)
+
+    def step(sums: Any, i: Array) -> tuple[Any, tuple[Total, Any]]:
+        gradient, total, aux = of_rows(jax.tree.map(functools.partial(_microbatch, microbatches, i), batch))
+        return jax.tree.map(jnp.add, sums, gradient), (total, aux)
+
+    zeros = jax.tree.map(lambda p: jnp.zeros_like(p, _sum_dtype(p)), params)
+    sums, (totals, aux) = lax.scan(step, zeros, jnp.arange(microbatches))
+    return sums, totals.sum(), aux
+
+
+def _microbatch(microbatches: int, i: Array, rows: Any) -> Array:
+    """Rows ``i, i + microbatches, ...``: of a split batch, every device then has its own part of each microbatch."""
+    strided = jnp.asarray(rows).reshape(rows.shape[0] // microbatches, microbatches, *rows.shape[1:])
+    return lax.dynamic_index_in_dim(strided, i, 1, keepdims=False)
+
+
+def _sum_dtype(a: Array) -> np.dtype[Any]:
+    """The dtype of sums of 16-bit gradients is float32."""
+    return wider(a, np.zeros((), np.float32))
+
+
+def _psum(names: tuple[str, ...], gradient: Array, param: Array) -> Array:
+    """The sum over the devices that have the same parameter; those that split it have gradients of their own."""
+    shared = tuple(name for name in names if not varies(param, name))
+    return lax.psum(gradient, shared) if shared else gradient
