@@ -98,7 +98,10 @@ class Total:
         """The mean in the format ``spec``, and without one the text of ``repr``."""
         if not spec:
             return repr(self)
-        loss, weight = np.asarray(self.loss), np.asarray(self.weight)  # `jax.debug.print` formats where JAX must not run
+        loss, weight = (
+            np.asarray(self.loss),
+            np.asarray(self.weight),
+        )  # `jax.debug.print` formats where JAX must not run
         return format(np.where(weight == 0, 0, loss / np.where(weight == 0, 1, weight))[()], spec)
 
     def __repr__(self) -> str:
@@ -241,15 +244,23 @@ def reduce(
     return apply_reduction(*apply_weights(x, jnp.ones((), x.dtype), sample_weights, mask), reduction)
 
 
-def run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction) -> Reduced:
+def run_loss(
+    formula: Callable[[Any], tuple[PerExample, ArrayLike]],
+    x: Any,
+    reduction: Reduction,
+    describe: Callable[[Any, PerExample], Any] | None = None,
+) -> Reduced:
     """Evaluates ``formula(x)``, the loss and weight of each example, then weights, masks and reduces.
 
-    Formula and reduction are one compiled program, also outside of `jit`.
+    Formula and reduction are one compiled program, also outside of `jit`. With ``describe``, the result is a pair of
+    the reduced loss and ``describe(x, weights)``.
     """
-    if _is_static(reduction):
-        return _run_loss(formula, reduction, x)
-    values, weights = _run_loss(formula, None, x)
-    return apply_reduction(values, weights, reduction)
+    is_static = _is_static(reduction)
+    loss, aux = _run_loss(formula, reduction if is_static else None, describe, x)
+    if not is_static:
+        values, weights = loss
+        loss = apply_reduction(values, weights, reduction)
+    return loss if describe is None else (loss, aux)
 
 
 def _is_static(reduction: Reduction) -> bool:
@@ -260,11 +271,17 @@ def _is_static(reduction: Reduction) -> bool:
         return False
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any) -> Reduced:
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run_loss(
+    formula: Callable[[Any], tuple[PerExample, ArrayLike]],
+    reduction: Reduction | None,
+    describe: Callable[[Any, PerExample], Any] | None,
+    x: Any,
+) -> tuple[Reduced, Any]:
     loss, weight = formula(x)
     terms = apply_weights(loss, jnp.asarray(weight, loss.dtype), x.sample_weights, x.mask)
-    return terms if reduction is None else apply_reduction(*terms, reduction)
+    aux = None if describe is None else describe(x, terms[1])
+    return terms if reduction is None else apply_reduction(*terms, reduction), aux
 
 
 def apply_weights(

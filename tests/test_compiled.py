@@ -23,9 +23,12 @@ def facts():
 
 
 def test_temporary_memory_of_value_and_grad(facts):
-    """At most 5 % of the logits; 20 % for 21 classes, where one number per example is 5 % already."""
+    """At most 5 % of the logits; 20 % for 21 classes, where one number per example is 5 % already.
+
+    With ``has_aux`` at most 6 %: four arrays of the size of a block, which is a 64th of the logits.
+    """
     for name, percent in facts["memory"].items():
-        assert percent <= (20 if name.startswith("image") else 5), (name, percent)
+        assert percent <= (20 if name.startswith("image") else 6 if name.startswith("has_aux") else 5), (name, percent)
 
 
 def test_the_measure_sees_what_people_write_today(facts):
