@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import zero_from_primal
 
 from jaxce._inputs import check_integer
 from jaxce._numerics import is_zero_tangent
@@ -57,14 +58,14 @@ def check_batch(batch: dict[int, Any], microbatches: int) -> None:
                 )
 
 
-def open_result(result: Any, has_aux: bool, names: tuple[str, ...]) -> tuple[Total, Any]:
+def open_result(result: Any, has_aux: bool, names: tuple[str, ...], perturbed: Array) -> tuple[Total, Any]:
     """The total of a microbatch, and its auxiliary output; types with mesh axes must vary along ``names``."""
     if has_aux and not (isinstance(result, tuple) and len(result) == 2):
-        raise TypeError(f"loss_fn: returned a {type(result).__name__}; expected (Total, aux) with has_aux=True.")
+        raise TypeError(f"loss_fn: returned {_kind(result)} with has_aux=True; expected a pair (Total, aux).")
     total, aux = result if has_aux else (result, None)
     if not isinstance(total, Total):
         fix = "Pass has_aux=True." if isinstance(total, tuple) else 'Use reduction="total".'
-        raise TypeError(f"loss_fn: returned a {type(total).__name__}; expected a Total. {fix}")
+        raise TypeError(f"loss_fn: returned {_kind(total)}; expected a Total. {fix}")
     shapes = jnp.shape(total.loss), jnp.shape(total.weight)
     if any(shapes):
         raise ValueError(f"loss_fn: returned a Total of shapes {shapes}; expected two numbers. Add totals with .sum().")
@@ -74,21 +75,26 @@ def open_result(result: Any, has_aux: bool, names: tuple[str, ...]) -> tuple[Tot
                 f"axis_name: got {name!r}, but the Total of loss_fn is equal on all its devices; expected the total of"
                 " each device. Leave out .psum() in loss_fn."
             )
-    return Total(total.loss, _constant(jnp.asarray(total.weight))), aux
+    return Total(total.loss, _constant(jnp.asarray(total.weight), perturbed)), aux
+
+
+def _kind(x: Any) -> str:
+    return f"an array of shape {x.shape}" if isinstance(x, Array) else f"a {type(x).__name__}"
 
 
 @jax.custom_jvp
-def _constant(weight: Array) -> Array:
+def _constant(weight: Array, perturbed: Array) -> Array:
+    """The weight, which must not depend on the arguments that are perturbed with ``perturbed``."""
     return weight
 
 
-def _refuse_tangent(primals: tuple[Array], tangents: tuple[Any]) -> tuple[Array, Any]:
-    if not is_zero_tangent(tangents[0]):
+def _constant_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    if not (is_zero_tangent(tangents[0]) or is_zero_tangent(tangents[1])):
         raise ValueError(
             "loss_fn: returned a Total whose weight depends on the differentiated arguments; expected a constant"
             " weight. Use Total(total.loss, jax.lax.stop_gradient(total.weight))."
         )
-    return primals[0], tangents[0]
+    return primals[0], zero_from_primal(primals[0])
 
 
-_constant.defjvp(_refuse_tangent, symbolic_zeros=True)
+_constant.defjvp(_constant_jvp, symbolic_zeros=True)

@@ -18,7 +18,10 @@ from jaxce.reductions import Total
 Batch: TypeAlias = dict[int, Any]
 """The arguments that are split into microbatches, by position."""
 
-Loss: TypeAlias = Callable[[tuple[Any, ...], Batch], tuple[Array, tuple[Total, Any]]]
+Params: TypeAlias = tuple[Any, ...]
+
+Loss: TypeAlias = Callable[[tuple[Params, Array], Batch], tuple[Array, tuple[Total, Any]]]
+"""A function of the parameters and a number that is perturbed with them, and of rows of the batch."""
 
 
 def value_and_grad(
@@ -88,10 +91,10 @@ def value_and_grad(
         # Without the types of `check_vma` no axis is in a type, and no gradient is summed on its own.
         typed = tuple(name for name in names if varies(lax.axis_index(name), name))
 
-        def loss(params: tuple[Any, ...], rows: Batch) -> tuple[Array, tuple[Total, Any]]:
-            given = rows | dict(zip(positions, params, strict=True))
+        def loss(perturbed: tuple[Params, Array], rows: Batch) -> tuple[Array, tuple[Total, Any]]:
+            given = rows | dict(zip(positions, perturbed[0], strict=True))
             result = loss_fn(*(given[i] for i in range(len(args))), **kwargs)
-            total, aux = open_result(result, has_aux, typed)
+            total, aux = open_result(result, has_aux, typed, perturbed[1])
             return total.loss, (total, aux)
 
         sums, total, aux = _sums(loss, pvary_tree(params, frozenset(typed)), batch, microbatches)
@@ -104,11 +107,11 @@ def value_and_grad(
     return mean_and_gradient
 
 
-def _sums(loss: Loss, params: tuple[Any, ...], batch: Batch, microbatches: int | None) -> tuple[Any, Total, Any]:
+def _sums(loss: Loss, params: Params, batch: Batch, microbatches: int | None) -> tuple[Any, Total, Any]:
     """The gradient of the summed loss, the total, and the auxiliary output of each microbatch."""
 
     def of_rows(rows: Batch) -> tuple[Any, Total, Any]:
-        gradient, (total, aux) = jax.grad(loss, has_aux=True)(params, rows)
+        (gradient, _), (total, aux) = jax.grad(loss, has_aux=True)((params, jnp.zeros(())), rows)
         return jax.tree.map(lambda g: g.astype(_sum_dtype(g)), gradient), total, aux
 
     if microbatches is None:
