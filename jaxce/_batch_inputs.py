@@ -45,7 +45,7 @@ def check_batch(batch: dict[int, Any], microbatches: int) -> None:
     if microbatches < 1:
         raise ValueError(f"microbatches: got {microbatches}; expected at least 1, or None.")
     if not jax.tree.leaves(batch):
-        raise ValueError(f"microbatches: got {microbatches} and no batch; expected it as a positional argument.")
+        raise ValueError(f"microbatches: got {microbatches} and no batch; expected a batch as a positional argument.")
     for position, argument in batch.items():
         for path, leaf in jax.tree.leaves_with_path(argument):
             shape = getattr(leaf, "shape", ())
@@ -84,12 +84,15 @@ def _kind(x: Any) -> str:
 
 @jax.custom_jvp
 def _constant(weight: Array, perturbed: Array) -> Array:
-    """The weight, which must not depend on the arguments that are perturbed with ``perturbed``."""
+    """The weight, which must not depend on the differentiated arguments.
+
+    ``perturbed`` is one of them. So the inner gradient always applies the rule, and an outer one never meets it.
+    """
     return weight
 
 
 def _constant_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
-    if not (is_zero_tangent(tangents[0]) or is_zero_tangent(tangents[1])):
+    if not is_zero_tangent(tangents[0]):
         raise ValueError(
             "loss_fn: returned a Total whose weight depends on the differentiated arguments; expected a constant"
             " weight. Use Total(total.loss, jax.lax.stop_gradient(total.weight))."

@@ -53,7 +53,7 @@ from jaxce._types import ArrayOrTangent, AxisName, CrossEntropyAux, Inputs, PerE
 
 T = TypeVar("T")
 
-OfLogits: TypeAlias = tuple[PerExample, PerExample, PerExample]
+OfLogits: TypeAlias = tuple[Array, Array, Array]
 """``log_z``, argmax and entropy of each example."""
 
 

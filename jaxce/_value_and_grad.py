@@ -40,7 +40,7 @@ def value_and_grad(
 
     Args:
         loss_fn: function without side effects that returns a ``Total``, such as that of ``reduction="total"``.
-        argnums: positions of the differentiated arguments; the other positional arguments are the batch.
+        argnums: positions of the differentiated arguments; other positional ones are the batch, keywords are shared.
         has_aux: True for a function that returns ``(Total, aux)``; ``microbatches`` stacks the aux along a first axis.
         microbatches: number n of parts of the batch, which divides each first axis; part i has the rows i, i + n, ...
         axis_name: mesh axes over which loss, weight and gradient are summed, inside ``shard_map`` or ``vmap``.
@@ -88,7 +88,7 @@ def value_and_grad(
         positions, names = open_argnums(argnums, len(args)), open_axis_name(axis_name)
         params = jax.tree.map(jnp.asarray, tuple(args[i] for i in positions))
         batch = {i: a for i, a in enumerate(args) if i not in positions}
-        # Without the types of `check_vma` no axis is in a type, and no gradient is summed on its own.
+        # With `check_vma`, JAX itself sums the gradient of a parameter that does not vary, in every microbatch.
         typed = tuple(name for name in names if varies(lax.axis_index(name), name))
 
         def loss(perturbed: tuple[Params, Array], rows: Batch) -> tuple[Array, tuple[Total, Any]]:
