@@ -25,7 +25,7 @@ CHECKS = {
     "torch._labels",
 }
 
-MOST_LINES = {"core": 2785, "torch": 1220}
+MOST_LINES = {"core": 3031, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 
