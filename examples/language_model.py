@@ -7,10 +7,10 @@ hidden states and the tied embedding, and materializes one chunk of the logits a
 loss, and ``train_step`` trains with it.
 
 Files are cut at two blank lines, and several pieces are packed into a row. Attention stays inside a piece. ``where``
-masks padding and the last token of each piece. Each microbatch gives a ``jaxce.Total``; totals add up for any amount
-of padding, and one division gives the mean. The perplexity is measured on held-out files. At the end, the script
-compares ``fused_loss`` with ``dense_loss``, the same loss from logits: loss, gradients, time, and temporary memory on
-a device.
+masks padding and the last token of each piece. Each microbatch gives a ``jaxce.Total``. ``jaxce.value_and_grad`` adds
+totals and gradients for any amount of padding, and divides once. The perplexity is measured on held-out files. At the
+end, the script compares ``fused_loss`` with ``dense_loss``, the same loss from logits: loss, gradients, time, and
+temporary memory on a device.
 
 ``--devices 8`` trains on eight fake CPU devices. Rows are split over four pairs of devices, the embedding and the
 feed-forward layers over the two devices of a pair. The first losses are compared with those of one device. The
@@ -119,17 +119,17 @@ def dense_loss(hidden: jax.Array, embedding: jax.Array, labels: jax.Array, z_los
 
 @nnx.jit
 def train_step(model: Transformer, optimizer: nnx.Optimizer[Transformer], batch: jax.Array) -> jax.Array:
-    """One step of the optimizer on ``[microbatches, rows, length]`` tokens. Returns the mean loss before it."""
+    """One step of the optimizer on ``[rows, length]`` tokens. Returns the mean loss before it."""
+    graph, params = nnx.split(model)
 
-    def microbatch(model: Transformer, tokens: jax.Array) -> tuple[jax.Array, jaxce.Total]:
-        total = fused_loss(model(tokens), model.tokens.embedding[...], next_tokens(tokens), Z_LOSS)
-        return total.loss, total
+    def loss(params: nnx.State, tokens: jax.Array) -> jaxce.Total:
+        model = nnx.merge(graph, params)
+        return fused_loss(model(tokens), model.tokens.embedding[...], next_tokens(tokens), Z_LOSS)
 
-    gradients, totals = zip(*(nnx.grad(microbatch, has_aux=True)(model, tokens) for tokens in batch), strict=True)
-    total = sum(totals)
-    # Divide only here, by the valid tokens of all microbatches. A mean per microbatch would favor those with padding.
-    optimizer.update(model, jax.tree.map(lambda *parts: sum(parts) / total.weight, *gradients))
-    return total.mean()
+    # One division, by the valid tokens of all microbatches. A mean per microbatch would favor those with padding.
+    value, gradient = jaxce.value_and_grad(loss, microbatches=MICROBATCHES)(params, batch)
+    optimizer.update(model, gradient)
+    return value
 
 
 @nnx.jit
@@ -153,8 +153,8 @@ def train(rows: np.ndarray, steps: int, args: argparse.Namespace) -> tuple[Trans
     losses: list[float] = []
     devices = jax.sharding.get_abstract_mesh().size
     for _ in (bar := tqdm(range(steps), desc=f"training, devices: {devices}")):
-        batch = rows[rng.integers(len(rows), size=(MICROBATCHES, ROWS))]
-        batch = jax.device_put(batch, P(None, "data"))
+        batch = rows[rng.integers(len(rows), size=MICROBATCHES * ROWS)]
+        batch = jax.device_put(batch, P("data"))
         losses.append(float(train_step(model, optimizer, batch)))
         bar.set_postfix(loss=f"{losses[-1]:.3f}")
     return model, losses

@@ -29,7 +29,8 @@ from jaxce._sigmoid_focal import sigmoid_focal_loss as sigmoid_focal_loss
 from jaxce._softmax import cross_entropy as cross_entropy
 from jaxce._softmax import linear_cross_entropy as linear_cross_entropy
 from jaxce._softmax import nll_loss as nll_loss
-from jaxce._types import LinearAux as LinearAux
+from jaxce._types import CrossEntropyAux as CrossEntropyAux
+from jaxce._value_and_grad import value_and_grad as value_and_grad
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total

@@ -1,15 +1,15 @@
 """Written by `python tests/public_types.py`, from the signatures of the functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._types import Activation, AxisName, Hyperparameter
-from jaxce._types import LinearAux as LinearAux
+from jaxce._types import CrossEntropyAux as CrossEntropyAux
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total
@@ -158,6 +158,7 @@ def cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
+    has_aux: Literal[False] = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -173,6 +174,39 @@ def cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> tuple[Array, CrossEntropyAux]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: bool,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array | tuple[Array, CrossEntropyAux]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: Literal[False] = False,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -188,8 +222,73 @@ def cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["total"],
+) -> tuple[Total, CrossEntropyAux]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: bool,
+    reduction: Literal["total"],
+) -> Total | tuple[Total, CrossEntropyAux]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: Literal[False] = False,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: Literal[True],
+    reduction: Callable[[Array, Array], R],
+) -> tuple[R, CrossEntropyAux]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: Hyperparameter = 0.0,
+    z_loss: Hyperparameter = 0.0,
+    class_axis_name: AxisName | None = None,
+    has_aux: bool,
+    reduction: Callable[[Array, Array], R],
+) -> R | tuple[R, CrossEntropyAux]: ...
 def debug(
     *,
     enabled: bool = True,
@@ -522,7 +621,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: Literal[True],
     reduction: Literal["mean", "sum", "none"] = "mean",
-) -> tuple[Array, LinearAux]: ...
+) -> tuple[Array, CrossEntropyAux]: ...
 @overload
 def linear_cross_entropy(
     hidden: ArrayLike,
@@ -544,7 +643,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: bool,
     reduction: Literal["mean", "sum", "none"] = "mean",
-) -> Array | tuple[Array, LinearAux]: ...
+) -> Array | tuple[Array, CrossEntropyAux]: ...
 @overload
 def linear_cross_entropy(
     hidden: ArrayLike,
@@ -588,7 +687,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: Literal[True],
     reduction: Literal["total"],
-) -> tuple[Total, LinearAux]: ...
+) -> tuple[Total, CrossEntropyAux]: ...
 @overload
 def linear_cross_entropy(
     hidden: ArrayLike,
@@ -610,7 +709,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: bool,
     reduction: Literal["total"],
-) -> Total | tuple[Total, LinearAux]: ...
+) -> Total | tuple[Total, CrossEntropyAux]: ...
 @overload
 def linear_cross_entropy(
     hidden: ArrayLike,
@@ -654,7 +753,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: Literal[True],
     reduction: Callable[[Array, Array], R],
-) -> tuple[R, LinearAux]: ...
+) -> tuple[R, CrossEntropyAux]: ...
 @overload
 def linear_cross_entropy(
     hidden: ArrayLike,
@@ -676,7 +775,7 @@ def linear_cross_entropy(
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
     has_aux: bool,
     reduction: Callable[[Array, Array], R],
-) -> R | tuple[R, LinearAux]: ...
+) -> R | tuple[R, CrossEntropyAux]: ...
 @overload
 def lovasz_hinge(
     logits: ArrayLike,
@@ -1142,3 +1241,11 @@ def tversky_loss(
     ignore_index: int | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def value_and_grad(
+    loss_fn: Callable[..., Any],
+    *,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    microbatches: int | None = None,
+    axis_name: AxisName | None = None,
+) -> Callable[..., tuple[Any, Any]]: ...

@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.sharding import PartitionSpec
+from jax.typing import DTypeLike
 
 from jaxce._numerics import fill_masked
 from jaxce._sharding import class_split, is_explicit
@@ -13,6 +15,9 @@ from jaxce._types import ArrayOrTangent, AxisName, Shape, Size
 
 MAX_COMPARED_CLASSES = 4096
 """Up to this many classes a label is found by comparing ids. A gather costs a TPU v5e as much as 4,500 classes do."""
+
+NO_CLASS = np.int32(2**31 - 1)
+"""An id above those of all classes."""
 
 
 def broadcast_per_class(per_class: Array, ndim: int, axis: int) -> Array:
@@ -51,10 +56,22 @@ def mask_rows(x: ArrayOrTangent, mask: Array | None, axis: int) -> Array:
 
 def one_hot(ids: Array, classes: Size, axis: int, split: Any = None) -> Array:
     """Whether each class is the label: bool, the class axis at ``axis``, split by the explicit mesh axes ``split``."""
-    axis, shape, spec = axis % (ids.ndim + 1), [1] * (ids.ndim + 1), [None] * (ids.ndim + 1)
+    axis = axis % (ids.ndim + 1)
+    return _classes(ids.dtype, classes, ids.ndim + 1, axis, split) == jnp.expand_dims(ids, axis)
+
+
+def _classes(dtype: DTypeLike, classes: Size, ndim: int, axis: int, split: Any) -> Array:
+    """The numbers of the classes along ``axis``, with size 1 along the other axes."""
+    shape, spec = [1] * ndim, [None] * ndim
     shape[axis], spec[axis] = classes, split
     sharding = None if split is None else PartitionSpec(*spec)
-    return lax.broadcasted_iota(ids.dtype, shape, axis, out_sharding=sharding) == jnp.expand_dims(ids, axis)
+    return lax.broadcasted_iota(dtype, shape, axis, out_sharding=sharding)
+
+
+def ids_where(candidates: Array, axis: int) -> Array:
+    """The id of each class, int32, and ``NO_CLASS`` for a class that is no candidate."""
+    classes = _classes(jnp.int32, candidates.shape[axis], candidates.ndim, axis, class_split(candidates, axis))
+    return jnp.where(candidates, classes, NO_CLASS)
 
 
 def is_label(ids: Array, x: ArrayOrTangent, axis: int) -> Array:

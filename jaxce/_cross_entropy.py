@@ -26,28 +26,36 @@ The derivative is a JVP rule; JAX makes reverse mode and higher derivatives from
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from jaxce._class_axis import expand_class_axis, is_label, mask_rows, psum_classes, take_class
+from jaxce._class_axis import (
+    expand_class_axis,
+    is_label,
+    mask_rows,
+    psum_classes,
+    take_class,
+)
 from jaxce._coefficients import Target
 from jaxce._numerics import (
-    clip_to_finite,
     compute_dtype,
+    fill_masked,
+    is_off,
     is_zero_tangent,
     nan_where_invalid,
     safe_multiply,
-    safe_multiply_no_select,
 )
-from jaxce._rows import RowCrossEntropy, class_dot, map_rows, no_sharing, row_cross_entropy
-from jaxce._types import ArrayOrTangent, AxisName, Inputs, LinearAux, PerExample, SoftmaxInputs
+from jaxce._rows import RowCrossEntropy, class_dot, logit_sums, no_sharing, row_cross_entropy
+from jaxce._types import ArrayOrTangent, AxisName, CrossEntropyAux, Inputs, PerExample, SoftmaxInputs
 
 T = TypeVar("T")
+
+OfLogits: TypeAlias = tuple[Array, Array, Array]
+"""``log_z``, argmax and entropy of each example."""
 
 
 def cross_entropy_from_logits(inputs: SoftmaxInputs, q: Target) -> tuple[PerExample, PerExample]:
@@ -193,23 +201,22 @@ def log_probs(inputs: Inputs) -> Array:
     return jax.nn.log_softmax(x.astype(compute_dtype(x)), inputs.axis)
 
 
-def describe_logits(x: Array, axis_name: AxisName | None) -> LinearAux:
-    """``log_z``, the likeliest class and the entropy ``log_z - sum_c p_c x_c`` of each row ``[..., classes]``."""
+def describe(inputs: SoftmaxInputs, weights: PerExample) -> CrossEntropyAux:
+    """The auxiliary results of each example, from its logits and its weight."""
+    return describe_z_loss(describe_logits(inputs), weights, inputs["z_loss"])
 
-    def reduce(x: Array) -> tuple[Array, ...]:
-        top = jnp.max(x, -1)
-        m = clip_to_finite(top)
-        if axis_name is not None:
-            m = lax.pmax(m, axis_name)
-        gap = m[..., None] - x
-        e = jnp.exp(-gap)
-        best = jnp.argmax(x, -1).astype(np.int32)
-        return m, top, best, jnp.sum(e, -1), jnp.sum(safe_multiply_no_select(e, gap), -1)
 
-    m, top, best, s, moment = map_rows(reduce, x, axis=x.ndim - 1)
-    if axis_name is not None:
-        first = best + x.shape[-1] * lax.axis_index(axis_name)
-        best = lax.pmin(jnp.where(top == lax.pmax(top, axis_name), first, np.iinfo(np.int32).max), axis_name)
-        s, moment = psum_classes(s, axis_name), psum_classes(moment, axis_name)
+def describe_z_loss(of_logits: OfLogits, weights: PerExample, z_loss: Any) -> CrossEntropyAux:
+    """The results of `describe_logits` with the z-loss of each example."""
+    log_z, argmax, entropy = of_logits
+    weights, z_loss = lax.stop_gradient((weights, z_loss))
+    terms = jnp.zeros_like(log_z) if is_off(z_loss) else safe_multiply(weights * z_loss, log_z**2)
+    return CrossEntropyAux(log_z, argmax, entropy, terms)
+
+
+def describe_logits(inputs: SoftmaxInputs) -> OfLogits:
+    """``log_z``, the likeliest class and the entropy ``log_z - sum_c p_c x_c`` of each example, 0 where masked."""
+    x, mask = lax.stop_gradient(inputs.logits), inputs.mask
+    m, argmax, s, moment = logit_sums(x, axis=inputs.axis, mask=mask, class_axis_name=inputs.class_axis_name)
     log_s = jnp.log(s)
-    return LinearAux(m + log_s, best, log_s + moment / s)
+    return fill_masked(m + log_s, mask), fill_masked(argmax, mask), fill_masked(log_s + moment / s, mask)

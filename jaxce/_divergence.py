@@ -53,7 +53,7 @@ def entropy(
 
     See Also:
         ``kl_divergence``: the difference of two distributions.
-        ``LinearAux``: has the entropy of each token of a linear layer.
+        ``CrossEntropyAux``: has the entropy too, without a gradient.
 
     Source:
         Shannon, "A Mathematical Theory of Communication" (Bell System Technical Journal 27, 1948), section 6.

@@ -20,15 +20,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_per_class
-from jaxce._cross_entropy import describe_logits
+from jaxce._cross_entropy import OfLogits, describe_logits, describe_z_loss
 from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
     AnyArray,
     AxisName,
+    CrossEntropyAux,
     Layer,
-    LinearAux,
     LinearInputs,
     LinearSharding,
     PerExample,
@@ -41,7 +41,7 @@ from jaxce.reductions import apply_weights
 Formula: TypeAlias = Callable[[SoftmaxInputs], tuple[PerExample, Array]]
 """Loss and weight of each example."""
 
-Losses: TypeAlias = tuple[Array, Array, LinearAux | None]
+Losses: TypeAlias = tuple[Array, Array, CrossEntropyAux | None]
 
 
 class LoopConfig(NamedTuple):
@@ -56,7 +56,7 @@ class LoopConfig(NamedTuple):
 
 
 def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: bool) -> Losses:
-    """Losses and weights of the tokens, or their sums with ``only_sums``, and a `LinearAux` with ``has_aux``."""
+    """Losses and weights of the tokens, or their sums with ``only_sums``, and a `CrossEntropyAux` with ``has_aux``."""
     config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
     if x.sharding is not None:
         return _sharded_losses(config, x.sharding, x.tokens, x.layer)
@@ -114,8 +114,11 @@ def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
     tokens = jax.tree.map(flat, tokens)
     weights = _weights(config, tokens, layer)
     chunks = _split_chunks(config, tokens, layer)
-    values, aux = (_total if config.only_sums else _each)(config, chunks, layer)
-    aux = jax.tree.map(lambda a: _merge_chunks(a, shape), aux)
+    values, of_logits = (_total if config.only_sums else _each)(config, chunks, layer)
+    aux = None
+    if config.has_aux:
+        of_logits = jax.tree.map(lambda a: _merge_chunks(a, shape), of_logits)
+        aux = describe_z_loss(of_logits, weights.reshape(shape), layer.hyperparameters["z_loss"])
     if config.only_sums:
         return values, jnp.sum(weights), aux
     return _merge_chunks(values, shape), weights.reshape(shape), aux
@@ -130,7 +133,7 @@ def _weights(config: LoopConfig, tokens: Tokens, layer: Layer) -> PerExample:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, LinearAux | None]:
+def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, OfLogits | None]:
     """The sum of the losses."""
 
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
@@ -168,7 +171,7 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 @partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
 def _total_and_gradients(
     config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
-) -> tuple[Array, LinearAux | None, tuple[Tokens, Layer]]:
+) -> tuple[Array, OfLogits | None, tuple[Tokens, Layer]]:
     """The sum of the losses and its gradients along the perturbed arrays; of the gradients each device has a share."""
     dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
     class_dim = config.kernel_layout.index("v")
@@ -179,7 +182,7 @@ def _total_and_gradients(
     of_others = dataclasses.replace(of_tokens, hidden=False), dataclasses.replace(of_layer, kernel=False)
 
     def step(sums: Layer, tokens: Tokens) -> tuple[Layer, Any]:
-        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, LinearAux | None]:
+        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, OfLogits | None]:
             given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, layer))
             values, aux = _chunk_losses(config, raw, *given)
             return pvary_tree(jnp.sum(values), axes) / shards, aux
@@ -208,7 +211,7 @@ def _only(wanted: Any, tree: Any) -> Any:
     return jax.tree.map(lambda w, a: a if w else None, wanted, tree)
 
 
-def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample, LinearAux | None]:
+def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample, OfLogits | None]:
     """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
     operand, axes = _operand(chunks, layer), varying_axes((chunks, layer))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
@@ -224,11 +227,11 @@ def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample,
         raw = _raw(config, narrow, dataclasses.replace(layer, kernel=layer.kernel.astype(operand)))
         return None, _chunk_losses(config, raw, tokens, layer)
 
-    losses: tuple[PerExample, LinearAux | None] = lax.scan(step, None, chunks)[1]
+    losses: tuple[PerExample, OfLogits | None] = lax.scan(step, None, chunks)[1]
     return losses
 
 
-def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[PerExample, LinearAux | None]:
+def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[PerExample, OfLogits | None]:
     """The weighted losses of some tokens from ``raw``, the product of their hidden states and the kernel."""
     x = SoftmaxInputs(
         logits=_logits(raw, layer),
@@ -241,10 +244,7 @@ def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) 
         hyperparameters=layer.hyperparameters,
     )
     values, _ = apply_weights(*config.formula(x), x.sample_weights, x.mask)
-    if not config.has_aux:
-        return values, None
-    aux = describe_logits(lax.stop_gradient(x.logits), config.class_axis_name)
-    return values, LinearAux(*(fill_masked(a, x.mask) for a in aux))
+    return values, describe_logits(x) if config.has_aux else None
 
 
 def _logits(raw: Array, layer: Layer) -> Array:

@@ -7,7 +7,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxce._cross_entropy import cross_entropy_from_logits, nll_from_log_probs
+from jaxce._cross_entropy import cross_entropy_from_logits, describe, nll_from_log_probs
 from jaxce._inputs import open_softmax
 from jaxce._linear import linear_losses
 from jaxce._linear_inputs import open_linear
@@ -29,6 +29,7 @@ def cross_entropy(
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
+    has_aux: bool = False,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Softmax cross-entropy: ``w_y (log_z - x_y)`` for ids y, ``sum_c w_c p_c (log_z - x_c)`` for probabilities p.
@@ -48,6 +49,7 @@ def cross_entropy(
         label_smoothing: eps in [0, 1]; labels p become ``(1 - eps) p + eps / classes``.
         z_loss: coefficient, at least 0; ``z_loss log_z**2`` times the weight of the example is added to each loss.
         class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
+        has_aux: True returns ``(loss, CrossEntropyAux)``: ``log_z``, argmax, entropy and z-loss of each example.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -98,7 +100,7 @@ def cross_entropy(
         z_loss=(z_loss, 0, math.inf),
         reduction=reduction,
     )
-    return run_loss(_cross_entropy, x, reduction)
+    return run_loss(_cross_entropy, x, reduction, describe if has_aux else None)
 
 
 def _cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
@@ -153,7 +155,7 @@ def linear_cross_entropy(
         chunk_size: most tokens per chunk, at least 1; None chooses from shapes and backend.
         class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
         in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh.
-        has_aux: True returns ``(loss, LinearAux)``, with ``log_z``, argmax and entropy of each token.
+        has_aux: True returns ``(loss, CrossEntropyAux)``: ``log_z``, argmax, entropy and z-loss of each example.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -180,7 +182,7 @@ def linear_cross_entropy(
 
     See Also:
         ``cross_entropy``: takes the logits themselves.
-        ``LinearAux``: the record that ``has_aux`` returns.
+        ``CrossEntropyAux``: the record that ``has_aux`` returns.
         ``Total``: sums over microbatches and devices.
 
     Source:

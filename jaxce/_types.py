@@ -186,33 +186,38 @@ class LinearInputs(NamedTuple):
     sharding: LinearSharding | None = None
 
 
-class LinearAux(NamedTuple):
-    """Per-token results of ``linear_cross_entropy(..., has_aux=True)``: ``log_z``, argmax and entropy of the logits.
+class CrossEntropyAux(NamedTuple):
+    """Per-example results of a cross-entropy with ``has_aux=True``: ``log_z``, argmax, entropy and z-loss.
 
-    For metrics: accuracy, uncertainty, drift of ``log_z``. The values have no gradient. All three are 0 for a masked
-    token, so reduce them with the same mask.
+    For metrics: accuracy, uncertainty, drift of ``log_z``. The values have no gradient. All are 0 for a masked example,
+    so reduce them with the same mask.
 
     Args:
         log_z: logsumexp of the logits, ``[...]``.
         argmax: the likeliest class id, int32, ``[...]``.
         entropy: ``-sum_c p_c log p_c`` in nats, ``[...]``.
+        z_loss: the part of the weighted loss that ``z_loss`` adds, ``[...]``; 0 if it is off.
 
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxce
         >>> jnp.set_printoptions(precision=3)
-        >>> hidden, labels = jnp.array([[1.0, 0.0], [0.0, 3.0]]), jnp.array([0, 0])
-        >>> loss, aux = jaxce.linear_cross_entropy(hidden, jnp.eye(2), labels, has_aux=True)
+        >>> logits, labels = jnp.array([[1.0, 0.0], [0.0, 3.0]]), jnp.array([0, 0])
+        >>> loss, aux = jaxce.cross_entropy(logits, labels, z_loss=0.1, has_aux=True)
         >>> print(aux.log_z, aux.entropy)
         [1.313 3.049] [0.582 0.191]
         >>> print(jaxce.reduce((aux.argmax == labels).astype(float)))
         0.5
+        >>> print(f"{loss:.3f}, of it z-loss {aux.z_loss.mean():.3f}")
+        2.232, of it z-loss 0.551
 
     See Also:
-        ``linear_cross_entropy``: returns it.
+        ``cross_entropy``: returns it.
+        ``linear_cross_entropy``: returns the same without the logits in memory.
         ``entropy``: from logits, with a gradient.
     """
 
     log_z: Array
     argmax: Array
     entropy: Array
+    z_loss: Array

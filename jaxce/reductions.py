@@ -7,52 +7,64 @@ the terms of the divisor of a mean.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxce._debug import is_debugging
 from jaxce._inputs import open_values
 from jaxce._numerics import fill_masked, safe_divide, safe_multiply
-from jaxce._types import ArrayOrTangent, AxisName, Hyperparameter, PerExample, Reduced, Reduction
-from jaxce._value_checks import check_logits
+from jaxce._types import AnyArray, ArrayOrTangent, AxisName, Hyperparameter, PerExample, Reduced, Reduction
+from jaxce._value_checks import check_logits, is_concrete
 
 Axes = int | tuple[int, ...] | None
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Total:
     """Numerator and divisor of a mean, ``sum_i loss_i`` and ``sum_i weight_i``: totals add, means do not.
 
-    ``reduction="total"`` returns it. Totals of microbatches add with ``+`` or ``sum``, those of devices with ``psum``.
-    Take ``mean()`` once, at the end: the mean of the means of microbatches is wrong if their weights differ. It is a
-    pytree, so ``jit``, ``scan`` and ``grad`` accept it.
+    ``reduction="total"`` returns this pytree. Totals of microbatches add with ``+``, those of ``vmap`` with ``sum()``,
+    those of devices with ``psum``; divide once, by ``mean()``. ``c * total`` multiplies the losses, not the weight, so
+    the mean becomes c times as large. Add totals of one loss only; of different losses, add the means.
 
     Args:
         loss: sum of the weighted losses, any shape.
         weight: sum of the weights, the same shape.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxce
         >>> logits, labels = jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 0, 0])
         >>> parts = [jaxce.cross_entropy(logits[i:j], labels[i:j], reduction="total") for i, j in [(0, 2), (2, 3)]]
-        >>> print(f"{sum(parts).mean():.3f}")
-        0.584
-        >>> print(f"{jaxce.cross_entropy(logits, labels):.3f}")
+        >>> print(sum(parts))
+        Total(loss=1.75345, weight=3)
+        >>> print(f"{sum(parts):.3f} {0.5 * sum(parts):.3f} {jaxce.cross_entropy(logits, labels):.3f}")
+        0.584 0.292 0.584
+        >>> each = jax.vmap(lambda x, y: jaxce.cross_entropy(x, y, reduction="total"))(logits, labels)
+        >>> print(f"{each.sum().mean():.3f}")
         0.584
 
     See Also:
         ``Mean``: ``Mean(axis_name=...)`` divides the sums over devices at once.
+        ``value_and_grad``: mean and gradient over microbatches, from a function that returns a total.
         ``reduce``: makes a total of your own losses.
     """
 
     loss: ArrayOrTangent
     weight: ArrayOrTangent
+    __array_ufunc__: ClassVar[None] = None  # NumPy leaves ``number * total`` to the total
+
+    @classmethod
+    def zero(cls, dtype: DTypeLike = np.float32) -> "Total":
+        """The total of no examples: ``total + Total.zero()`` is ``total``. Losses are float32 by default."""
+        return cls(jnp.zeros((), dtype), jnp.zeros((), dtype))
 
     def __add__(self, other: "Total | int") -> "Total":
         if isinstance(other, int):
@@ -63,6 +75,18 @@ class Total:
 
     __radd__ = __add__
 
+    def __mul__(self, factor: Hyperparameter) -> "Total":
+        return Total(self.loss * factor, self.weight) if _is_number(factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Hyperparameter) -> "Total":
+        return Total(self.loss / divisor, self.weight) if _is_number(divisor) else NotImplemented
+
+    def sum(self, axis: Axes = None) -> "Total":
+        """The total over axes of stacked totals, such as those of ``vmap`` and ``scan``; None is all axes."""
+        return Total(jnp.sum(self.loss, axis), jnp.sum(self.weight, axis))
+
     def psum(self, axis_name: AxisName) -> "Total":
         """The total over all devices along a mesh axis, inside ``shard_map`` or ``vmap(axis_name=...)``."""
         return Total(lax.psum(self.loss, axis_name), lax.psum(self.weight, axis_name))
@@ -70,6 +94,30 @@ class Total:
     def mean(self, empty: Hyperparameter = 0.0) -> Array:
         """``loss / weight``, and ``empty`` with gradient 0 where the weight is 0."""
         return safe_divide(self.loss, self.weight, empty)
+
+    def __format__(self, spec: str) -> str:
+        """The mean in the format ``spec``, and without one the text of ``repr``."""
+        if not spec:
+            return repr(self)
+        loss, weight = (
+            np.asarray(self.loss),
+            np.asarray(self.weight),
+        )  # `jax.debug.print` formats where JAX must not run
+        return format(np.where(weight == 0, 0, loss / np.where(weight == 0, 1, weight))[()], spec)
+
+    def __repr__(self) -> str:
+        return f"Total(loss={_text(self.loss)}, weight={_text(self.weight)})"
+
+
+def _is_number(factor: Any) -> bool:
+    return isinstance(factor, int | float | np.number | np.ndarray | Array)
+
+
+def _text(x: Any) -> str:
+    """The numbers of a concrete array, six digits of each."""
+    if not isinstance(x, AnyArray) or not is_concrete(x):
+        return repr(x)
+    return np.array2string(np.asarray(x), separator=", ", formatter={"float_kind": lambda v: f"{v:.6g}"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,15 +245,23 @@ def reduce(
     return apply_reduction(*apply_weights(x, jnp.ones((), x.dtype), sample_weights, mask), reduction)
 
 
-def run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], x: Any, reduction: Reduction) -> Reduced:
+def run_loss(
+    formula: Callable[[Any], tuple[PerExample, ArrayLike]],
+    x: Any,
+    reduction: Reduction,
+    describe: Callable[[Any, PerExample], Any] | None = None,
+) -> Reduced:
     """Evaluates ``formula(x)``, the loss and weight of each example, then weights, masks and reduces.
 
-    Formula and reduction are one compiled program, also outside of `jit`.
+    Formula and reduction are one compiled program, also outside of `jit`. With ``describe``, the result is a pair of
+    the reduced loss and ``describe(x, weights)``.
     """
-    if _is_static(reduction):
-        return _run_loss(formula, reduction, x)
-    values, weights = _run_loss(formula, None, x)
-    return apply_reduction(values, weights, reduction)
+    is_static = _is_static(reduction)
+    loss, aux = _run_loss(formula, reduction if is_static else None, describe, x)
+    if not is_static:
+        values, weights = loss
+        loss = apply_reduction(values, weights, reduction)
+    return loss if describe is None else (loss, aux)
 
 
 def _is_static(reduction: Reduction) -> bool:
@@ -216,13 +272,19 @@ def _is_static(reduction: Reduction) -> bool:
         return False
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run_loss(formula: Callable[[Any], tuple[PerExample, ArrayLike]], reduction: Reduction | None, x: Any) -> Reduced:
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run_loss(
+    formula: Callable[[Any], tuple[PerExample, ArrayLike]],
+    reduction: Reduction | None,
+    describe: Callable[[Any, PerExample], Any] | None,
+    x: Any,
+) -> tuple[Reduced, Any]:
     loss, weight = formula(x)
     if is_debugging():
         check_logits(x, ~jnp.isfinite(loss))
     terms = apply_weights(loss, jnp.asarray(weight, loss.dtype), x.sample_weights, x.mask)
-    return terms if reduction is None else apply_reduction(*terms, reduction)
+    aux = None if describe is None else describe(x, terms[1])
+    return terms if reduction is None else apply_reduction(*terms, reduction), aux
 
 
 def apply_weights(

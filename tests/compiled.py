@@ -74,6 +74,9 @@ def memory():
         for size, dtype in (("narrow", jnp.float32), ("wide", jnp.bfloat16)):
             function = jax.value_and_grad(getattr(jaxce, name))
             yield f"{name} {size}", temporary(function, shapes(size, dtype, "ids")[:2])
+    for name, dtype in (("narrow", jnp.float32), ("wide", jnp.float32), ("wide", jnp.bfloat16)):
+        function = jax.value_and_grad(functools.partial(jaxce.cross_entropy, z_loss=1e-4, has_aux=True), has_aux=True)
+        yield f"has_aux {name} {jnp.dtype(dtype).name}", temporary(function, shapes(name, dtype, "ids")[:2])
     yield "short labels", temporary(jax.value_and_grad(jaxce.cross_entropy), (x, short))
     yield "nll_loss probs", temporary(jax.value_and_grad(jaxce.nll_loss), (x, x))
     if FUSED:

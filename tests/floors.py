@@ -27,8 +27,14 @@ PLAN = [
         "_targets reductions _class_weights _linear_inputs _region_inputs",
         "`q` from labels, weights and smoothing; means and totals; checks for linear layers and regions",
     ),
-    ("_linear _region_sums", "the loop over chunks of tokens; sums over pixels"),
-    ("_softmax _focal _sigmoid _divergence _regions _lovasz", "losses: arguments, formula, reduction"),
+    (
+        "_linear _region_sums _batch_inputs",
+        "the loop over chunks of tokens; sums over pixels; checks for `value_and_grad`",
+    ),
+    (
+        "_softmax _focal _sigmoid _divergence _regions _lovasz _value_and_grad",
+        "losses: arguments, formula, reduction; mean and gradient over microbatches and devices",
+    ),
     ("_margins _sigmoid_focal", "losses built on those of the floor below"),
     (" torch._arguments", "the public list; PyTorch's rules for arguments"),
     ("torch._labels", "PyTorch's rules for ids, probabilities and shapes"),

@@ -133,6 +133,26 @@ def test_no_option_costs_a_pass(chip, shape, axis, dtype, temporary, options):
     assert temporaries(both, shape, dtype) <= temporary
 
 
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [(LANGUAGE, jnp.bfloat16), (LANGUAGE, jnp.float32), (IMAGENET, jnp.float32), (PIXELS, jnp.float32)],
+    ids=["language bfloat16", "language float32", "imagenet", "pixels"],
+)
+def test_the_auxiliary_results_cost_at_most_a_pass(chip, shape, dtype):
+    ids = tuple(n for d, n in enumerate(shape) if d != 1)
+
+    def with_gradient(has_aux):
+        def call(x, y):
+            return jaxce.cross_entropy(x, y, axis=1, z_loss=1e-4, has_aux=has_aux)
+
+        return compiled(jax.value_and_grad(call, has_aux=has_aux), chip, (shape, dtype), (ids, jnp.int32))
+
+    with_aux = with_gradient(True)
+    assert passes(with_aux, math.prod(shape)) <= passes(with_gradient(False), math.prod(shape)) + 1
+    assert temporaries(with_aux, shape, dtype) <= 0.4
+
+
 @pytest.mark.parametrize("loss", [jaxce.cross_entropy, jaxce.focal_loss, jaxce.poly1_loss], ids=lambda f: f.__name__)
 def test_few_classes_gather_nothing(loss):
     """A gather costs a v5e as much as thousands of classes do for each pixel."""

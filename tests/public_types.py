@@ -15,16 +15,16 @@ import jaxce
 STUB = pathlib.Path(jaxce.__file__).with_suffix(".pyi")
 HEADER = '''"""Written by `python tests/public_types.py`, from the signatures of the functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._types import Activation, AxisName, Hyperparameter
-from jaxce._types import LinearAux as LinearAux
+from jaxce._types import CrossEntropyAux as CrossEntropyAux
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total
@@ -41,8 +41,8 @@ RESULTS = {
 }
 AUX = {
     "Literal[False] = False": "{0}",
-    "Literal[True]": "tuple[{0}, LinearAux]",
-    "bool": "{0} | tuple[{0}, LinearAux]",
+    "Literal[True]": "tuple[{0}, CrossEntropyAux]",
+    "bool": "{0} | tuple[{0}, CrossEntropyAux]",
 }
 
 

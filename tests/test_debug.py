@@ -40,6 +40,11 @@ def scan(x, y):
     return jax.lax.scan(body, jnp.float32(0), (jnp.arange(len(x)), x, y))[0]
 
 
+def microbatches(x, y):
+    step = jaxce.value_and_grad(lambda x, y: CE(x, y, reduction="total"), microbatches=4, argnums=())
+    return step(x, y)
+
+
 def over_shards(x, y):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     mean = functools.partial(CE, reduction=jaxce.Mean(axis_name="data"))
@@ -94,6 +99,10 @@ PLACES = {
     "gradient of a scan": (
         lambda *a: jax.jit(jax.grad(scan))(*in_parts(*a)),
         r"1 of 4 .* id 10 at position \(3,\), microbatch 1\.",
+    ),
+    "microbatches": (
+        jax.jit(microbatches),
+        r"1 of 4 .* id (10 at position \(1,\), microbatch 3|-1 at position \(2,\), microbatch 1)\.",
     ),
     "shards": (jax.jit(over_shards), r"id (10 at position \(1,\), shard data=3|-1 at position \(1,\), shard data=4)\."),
 }

@@ -29,6 +29,14 @@ def on_a_mesh(hidden, kernel, **options):
         return jax.jit(lambda h, w: linear(h, w, np.zeros(len(hidden), np.int32), **options))(hidden, kernel)
 
 
+def one_total(x, y):
+    return ce(x, y, reduction="total")
+
+
+def step(**options):
+    return jaxce.value_and_grad(lambda kernel, hidden, labels: one_total(hidden @ kernel, labels), **options)
+
+
 MISTAKES = {
     "ids with the class axis kept, channel first": lambda: ce(IMAGE, PIXELS[:, None], axis=1),
     "ids with the class axis kept, channel last": lambda: ce(X, Y[:, None]),
@@ -182,6 +190,22 @@ MISTAKES = {
     "class weights of one mask": lambda: jaxce.lovasz_hinge(X, X, class_weights=np.ones(1)),
     "binary labels that are signs": lambda: jaxce.lovasz_hinge(X, X - 1),
     "smooth below 0": lambda: jaxce.tversky_loss(X, Y, smooth=-1),
+    "microbatches that do not divide": lambda: step(microbatches=3)(W, H, Y),
+    "microbatches of a number": lambda: step(microbatches=2)(W, {"scale": 1.0}, Y),
+    "microbatches without a batch": lambda: step(microbatches=2)(W, hidden=H, labels=Y),
+    "microbatches of half a row": lambda: step(microbatches=0.5)(W, H, Y),
+    "no microbatches": lambda: step(microbatches=0)(W, H, Y),
+    "gradient of an argument that is missing": lambda: step(argnums=3)(W, H, Y),
+    "gradient over an unknown axis": lambda: step(axis_name="data")(W, H, Y),
+    "gradient of a mean": lambda: jaxce.value_and_grad(lambda x: ce(x, Y))(X),
+    "gradient of a total and more": lambda: jaxce.value_and_grad(lambda x: ce(x, Y, reduction="total", has_aux=True))(
+        X
+    ),
+    "gradient of a total without more": lambda: step(has_aux=True)(W, H, Y),
+    "gradient of many totals": lambda: jaxce.value_and_grad(jax.vmap(one_total))(X, Y),
+    "gradient of a weight": lambda: jaxce.value_and_grad(
+        lambda w: ce(X, X + 1 / 3, class_weights=w, reduction="total")
+    )(X[0]),
 }
 
 ANNOTATED_AWAY = {
@@ -197,6 +221,7 @@ ANNOTATED_AWAY = {
     "specs of one array",
     "unknown scheme",
     "unknown reduction",
+    "microbatches of half a row",
     "hinge of an unknown variant",
     "region of an unknown activation",
     "region of an unknown rule for the absent",

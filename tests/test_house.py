@@ -21,12 +21,13 @@ CHECKS = {
     "_keywords",
     "_linear_inputs",
     "_region_inputs",
+    "_batch_inputs",
     "_value_checks",
     "torch._arguments",
     "torch._labels",
 }
 
-MOST_LINES = {"core": 3146, "torch": 1220}
+MOST_LINES = {"core": 3410, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

@@ -98,8 +98,11 @@ def dense(primals, labels, where, reduction):
     options = {n: SETTINGS[n] for n in ("label_smoothing", "z_loss")} | {"where": where, "reduction": reduction}
     options |= {n: primals[n] for n in ("class_weights", "sample_weights")}
     log_p = jax.nn.log_softmax(x)
-    aux = jax.nn.logsumexp(x, -1), jnp.argmax(x, -1), -jnp.sum(jnp.exp(log_p) * log_p, -1)
-    return number(jaxce.cross_entropy(x, labels, **options)), jaxce.LinearAux(*(jnp.where(where, a, 0) for a in aux))
+    aux = [jax.nn.logsumexp(x, -1), jnp.argmax(x, -1), -jnp.sum(jnp.exp(log_p) * log_p, -1)]
+    aux.append(primals["sample_weights"] * primals["class_weights"][labels] * SETTINGS["z_loss"] * aux[0] ** 2)
+    return number(jaxce.cross_entropy(x, labels, **options)), jaxce.CrossEntropyAux(
+        *(jnp.where(where, a, 0) for a in aux)
+    )
 
 
 @functools.cache

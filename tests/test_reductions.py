@@ -1,5 +1,8 @@
 """Reductions: means that divide once, totals that add, and `reduce` for losses of your own."""
 
+import functools
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -97,6 +100,92 @@ def test_total_is_a_pytree_that_scans():
     start = Total(jnp.zeros(()), jnp.zeros(()))
     total, _ = jax.jit(lambda rows: jax.lax.scan(step, start, rows))(VALUES)
     assert total.mean() == VALUES.mean()
+
+
+def test_the_total_of_nothing_starts_a_sum(x64):
+    """float32 like the losses, also where JAX's own default is float64."""
+
+    def step(total, row):
+        return total + jaxce.reduce(row, reduction="total"), None
+
+    assert float(jax.lax.scan(step, Total.zero(), VALUES)[0].mean()) == VALUES.mean()
+    total, _ = jax.lax.scan(step, Total.zero(np.float64), VALUES.astype(float))
+    assert (total.loss.dtype, float(total.mean())) == (np.float64, VALUES.mean())
+    assert Total.zero().mean() == 0
+
+
+@pytest.mark.parametrize("factor", [0.5, 2, np.float32(0.5), np.int32(2), jnp.float32(0.5)], ids=repr)
+def test_a_number_multiplies_the_losses_under_every_reduction(factor):
+    """``c * total`` is the total of c times the losses; c times the examples would not change the mean."""
+    with jax.numpy_dtype_promotion("standard"):
+        total = jaxce.reduce(VALUES, weights=WEIGHTS, reduction="total")
+        want = jaxce.reduce(factor * VALUES, weights=WEIGHTS, reduction="total")
+        for got in (factor * total, total * factor, total / (1 / factor)):
+            assert isinstance(got, Total)
+            chex.assert_trees_all_close(got, want)
+            np.testing.assert_allclose(got.mean(), factor * total.mean())
+        assert jax.jit(lambda t, c: (c * t).weight)(total, factor) == WEIGHTS.sum()
+
+
+def test_what_a_total_is_not_multiplied_with():
+    total = jaxce.reduce(VALUES, reduction="total")
+    for wrong in (lambda: total * total, lambda: total / total, lambda: 1 / total, lambda: total * "2"):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_the_sum_of_stacked_totals():
+    totals = jax.vmap(lambda v, w: jaxce.reduce(v, weights=w, reduction="total"))(VALUES, WEIGHTS)
+    assert totals.sum().mean() == jaxce.reduce(VALUES, weights=WEIGHTS)
+    stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), totals)
+    np.testing.assert_array_equal(stacked.sum(axis=0).loss, 3 * totals.loss)
+    np.testing.assert_array_equal(stacked.sum(1).weight, [6, 12])
+
+
+def test_images_mapped_one_by_one():
+    """The mean of the means counts an image of ignored pixels as 0, and every other image alike."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(8, 5, 4, 4)).astype(np.float32), rng.integers(0, 5, (8, 4, 4))
+    labels[0], labels[1, 1:] = 255, 255
+
+    def image(reduction):
+        each = functools.partial(jaxce.cross_entropy, axis=0, ignore_index=255, reduction=reduction)
+        return jax.vmap(each)(logits, labels)
+
+    batch = jaxce.cross_entropy(logits, labels, axis=1, ignore_index=255)
+    np.testing.assert_allclose(image("total").sum().mean(), batch, rtol=1e-6)
+    assert image("mean")[0] == 0
+    assert image("mean").mean() < 0.9 * batch
+
+
+def test_the_text_of_a_total():
+    total = jaxce.reduce(VALUES, weights=WEIGHTS, reduction="total")
+    assert (f"{total:.3f}", f"{total:8.2e}", str(total), f"{total}") == (
+        *("8.500", "8.50e+00"),
+        *("Total(loss=51, weight=6)", "Total(loss=51, weight=6)"),
+    )
+    assert repr(Total(jnp.array([1 / 3, 2e9]), jnp.ones(2))) == "Total(loss=[0.333333, 2e+09], weight=[1, 1])"
+    assert f"{Total.zero():.1f} {Total(jnp.float32(jnp.nan), jnp.float32(1)):.1f}" == "0.0 nan"
+    assert str(Total(None, "data")) == "Total(loss=None, weight='data')"
+    with pytest.raises(TypeError, match="unsupported format string"):
+        f"{Total(jnp.ones(2), jnp.ones(2)):.3f}"
+
+
+def test_the_text_of_a_traced_total(capfd):
+    """A tracer has no numbers; `jax.debug.print` has them."""
+    seen = []
+
+    @jax.jit
+    def traced(values):
+        total = jaxce.reduce(values, reduction="total")
+        seen.append(repr(total))
+        jax.debug.print("{total:.2f} {total}", total=total)
+        return total
+
+    jax.block_until_ready(traced(VALUES))
+    jax.effects_barrier()
+    assert re.fullmatch(r"Total\(loss=\S*Tracer\S*, weight=\S*Tracer\S*\)", seen[0])
+    assert capfd.readouterr().out.strip() == "10.50 Total(loss=63, weight=6)"
 
 
 def test_psum_over_a_mapped_axis():

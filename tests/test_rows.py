@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxce._coefficients import Target
-from jaxce._rows import RowCrossEntropy, RowSums, _accelerator, _cpu, _gpu, _sums, merge
+from jaxce._rows import LogitSums, RowCrossEntropy, RowSums, _accelerator, _cpu, _gpu, _sums, merge
 
 RNG = np.random.default_rng(0)
 INF, NAN = np.inf, np.nan
@@ -117,6 +117,34 @@ def test_a_row_of_minus_inf_and_an_invalid_id(way):
     assert got.m[0] + jnp.log1p(got.r[0]) == -INF
     assert np.isnan(got.h[1])
     assert np.isnan(got.q_sum[1])
+
+
+def logits_in_one_reduction(x, mask, axis):
+    few = x.shape[axis] <= _accelerator.MAX_CLASSES_IN_ONE_REDUCTION
+    return _sums.logit_sums(x, mask, axis, at_once=few)
+
+
+OF_LOGITS = {
+    "accelerators": _accelerator.logit_sums,
+    "accelerators, one reduction": logits_in_one_reduction,
+    "one CPU": _cpu.logit_sums,
+}
+
+
+@pytest.mark.parametrize("rows", [rows for rows in ROWS if rows != "huge"])
+@pytest.mark.parametrize("way", OF_LOGITS)
+def test_the_sums_of_logits(way, rows):
+    """A masked row, of NaN, is finite."""
+    x = np.float32(ROWS[rows])
+    mask = np.arange(len(x)) != 1
+    got = jax.jit(partial(OF_LOGITS[way], axis=1))(np.where(mask[:, None], x, NAN), mask)
+    x = np.where(mask[:, None], np.float64(x), 0)
+    with np.errstate(invalid="ignore"):
+        gap = x.max(-1, initial=-INF, keepdims=True) - x
+        e = np.exp(-gap)
+        want = LogitSums(x.max(-1, initial=-INF), gap.argmin(-1), e.sum(-1), np.where(e > 0, e * gap, 0).sum(-1))
+    for name, a, b in zip(LogitSums._fields, got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=5e-6, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["ids", "smoothed ids", "probabilities"])

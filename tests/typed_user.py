@@ -38,8 +38,8 @@ def numpy_numbers(x: Array, y: Array) -> Array:
 
 def linear(h: Array, w: Array, y: Array, has_aux: bool) -> None:
     assert_type(jaxce.linear_cross_entropy(h, w, y), Array)
-    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=True), tuple[Array, jaxce.LinearAux])
+    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=True), tuple[Array, jaxce.CrossEntropyAux])
     assert_type(
-        jaxce.linear_cross_entropy(h, w, y, has_aux=True, reduction="total"), tuple[jaxce.Total, jaxce.LinearAux]
+        jaxce.linear_cross_entropy(h, w, y, has_aux=True, reduction="total"), tuple[jaxce.Total, jaxce.CrossEntropyAux]
     )
-    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=has_aux), Array | tuple[Array, jaxce.LinearAux])
+    assert_type(jaxce.linear_cross_entropy(h, w, y, has_aux=has_aux), Array | tuple[Array, jaxce.CrossEntropyAux])

@@ -1,13 +1,11 @@
 """How sums over the classes of each row are executed. Only this package chooses by backend.
 
-The mathematics above calls `row_cross_entropy`, `class_dot` or `map_rows` on every machine. Each way is one module.
+The mathematics above calls `row_cross_entropy`, `class_dot` or `logit_sums` on every machine. Each way is one module.
 `_cpu` serves one CPU device, `_gpu` rows that fit a GPU's chip, and `_accelerator` the rest. The number of devices and
 the mesh are known while tracing. The platform is known at lowering, so an export for TPUs has the TPU's way.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,12 +17,10 @@ from jaxce._rows._linear import add_kernel_gradient as add_kernel_gradient
 from jaxce._rows._linear import default_chunk_size as default_chunk_size
 from jaxce._rows._platform import by_platform
 from jaxce._rows._platform import no_sharing as no_sharing
+from jaxce._rows._record import LogitSums, RowSums, merge
 from jaxce._rows._record import RowCrossEntropy as RowCrossEntropy
-from jaxce._rows._record import RowSums, merge
 from jaxce._sharding import varies
 from jaxce._types import AxisName
-
-T = TypeVar("T")
 
 
 def row_cross_entropy(
@@ -72,7 +68,10 @@ def class_dot(
     return dot if class_axis_name is None else lax.psum(dot, class_axis_name)
 
 
-def map_rows(reduce: Callable[[Array], T], x: Array, *, axis: int) -> T:
-    """``reduce(x)`` over ``axis``: at once, or on one CPU device by blocks of rows."""
-    mapped: T = by_platform(x, one_cpu=partial(_cpu.map_row_blocks, reduce, axis=axis), default=reduce)
-    return mapped
+def logit_sums(x: Array, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None) -> LogitSums:
+    """The sums of the logits of each row, on all shards, without a target; masked rows hold any number."""
+    if class_axis_name is not None:
+        return _sums.logit_sums(x, mask, axis, class_axis_name)
+    one_cpu, default = (partial(way.logit_sums, axis=axis) for way in (_cpu, _accelerator))
+    sums: LogitSums = by_platform(x, mask, one_cpu=one_cpu, default=default)
+    return sums

@@ -5,17 +5,25 @@ from jax import Array
 from jaxce._coefficients import Target
 from jaxce._rows import _sums
 from jaxce._rows._platform import has_one_device
-from jaxce._rows._record import RowSums
+from jaxce._rows._record import LogitSums, RowSums
 
 MAX_CLASSES_IN_ONE_REDUCTION = 128
 """Most classes of rows that one device sums in one reduction; a partitioner would gather split classes for it."""
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int) -> RowSums:
-    """The sums over the classes of each row.
+    """The sums over the classes of each row."""
+    return _sums.row_sums(x, q, mask, axis, compares_ids=_sums.compares_ids(x, axis), at_once=_at_once(x, axis))
 
-    On one device the sums over few classes are one reduction: XLA:TPU would give each sum of float32 pixels its own
-    kernel. (`tests/on_tpu.py` counts them.)
+
+def logit_sums(x: Array, mask: Array | None, axis: int) -> LogitSums:
+    """The sums of the logits of each row, without a target."""
+    return _sums.logit_sums(x, mask, axis, at_once=_at_once(x, axis))
+
+
+def _at_once(x: Array, axis: int) -> bool:
+    """Whether the sums are one reduction: those of few classes on one device.
+
+    XLA:TPU would give each sum of float32 pixels its own kernel. (`tests/on_tpu.py` counts them.)
     """
-    at_once = isinstance(x.shape[axis], int) and x.shape[axis] <= MAX_CLASSES_IN_ONE_REDUCTION and has_one_device()
-    return _sums.row_sums(x, q, mask, axis, compares_ids=_sums.compares_ids(x, axis), at_once=at_once)
+    return isinstance(x.shape[axis], int) and x.shape[axis] <= MAX_CLASSES_IN_ONE_REDUCTION and has_one_device()

@@ -8,6 +8,7 @@ of both, and tells when a rule here can go.
 import dataclasses
 import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ from jaxce._numerics import (
     safe_multiply_no_select,
 )
 from jaxce._rows import _sums
-from jaxce._rows._record import RowCrossEntropy
+from jaxce._rows._record import LogitSums, RowCrossEntropy
 from jaxce._types import ArrayOrTangent
 
 MIN_SIZE_FOR_BLOCKS = 2**21
@@ -135,16 +136,25 @@ def xla_cpu_fuses_row_sum(x: ArrayOrTangent, q: Target, axis: int) -> bool:
     return dtypes == {jnp.dtype(jnp.float32)} and is_short and jax.__version_info__ >= (0, 10, 2)
 
 
+def logit_sums(x: Array, mask: Array | None, axis: int) -> LogitSums:
+    """The sums of the logits of each row, without a target."""
+    sums: LogitSums = map_row_blocks(partial(_sums.logit_sums, axis=axis), x, _of_rows(mask, x, axis), axis=axis)
+    return sums
+
+
+def _of_rows(a: Array | None, x: Array, axis: int) -> Array | None:
+    """An entry for each row of ``x``."""
+    return None if a is None else jnp.broadcast_to(a, example_shape(x, axis))
+
+
 def _by_blocks(f: Callable[..., Any], x: Array, q: Target, mask: Array | None, axis: int) -> Any:
     """``f(x, q, mask, axis)`` in blocks of rows."""
-
-    def of_rows(a: Array | None) -> Array | None:
-        return None if a is None else jnp.broadcast_to(a, example_shape(x, axis))
 
     def block(x: Array, probs: Any, ids: Any, label_weight: Any, mask: Any) -> Any:
         return f(x, dataclasses.replace(q, probs=probs, ids=ids, label_weight=label_weight), mask, axis)
 
-    return map_row_blocks(block, x, q.probs, q.ids, of_rows(q.label_weight), of_rows(mask), axis=axis)
+    label_weight, mask = _of_rows(q.label_weight, x, axis), _of_rows(mask, x, axis)
+    return map_row_blocks(block, x, q.probs, q.ids, label_weight, mask, axis=axis)
 
 
 def map_row_blocks(reduce: Callable[..., Any], x: Array, *others: Array | None, axis: int) -> Any:

@@ -45,6 +45,22 @@ class RowCrossEntropy(NamedTuple):
     q_sum: Array
 
 
+class LogitSums(NamedTuple):
+    """What the logits ``x`` of each row tell without a target.
+
+    Args:
+        m: ``max_c x_c``, clipped to finite numbers.
+        argmax: the first class with the maximum, int32; 0 for a row with NaN.
+        s: ``sum_c e_c`` with ``e_c = exp(x_c - m)``, so that ``log_z = m + log(s)``.
+        moment: ``sum_c e_c (m - x_c)``, so that the entropy is ``log(s) + moment / s``.
+    """
+
+    m: Array
+    argmax: Array
+    s: Array
+    moment: Array
+
+
 def merge(
     parts: RowSums, subtracts_one: Array, maximum: Callable[[Array], Array], total: Callable[[Array], Array]
 ) -> RowSums:

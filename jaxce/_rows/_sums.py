@@ -6,11 +6,21 @@ XLA fuses sums of the same logits into one kernel. So smoothing, class weights a
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxce._class_axis import expand_class_axis, is_compared, is_label, is_local_class, mask_rows, take_class
+from jaxce._class_axis import (
+    NO_CLASS,
+    expand_class_axis,
+    ids_where,
+    is_compared,
+    is_label,
+    is_local_class,
+    mask_rows,
+    take_class,
+)
 from jaxce._coefficients import Target
-from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply
-from jaxce._rows._record import RowSums
+from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_multiply, safe_multiply_no_select
+from jaxce._rows._record import LogitSums, RowSums
 from jaxce._sharding import class_split
+from jaxce._types import AxisName
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids: bool, at_once: bool) -> RowSums:
@@ -47,6 +57,37 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
     label_weight = q.local_label_weight(x, axis)
     r = sums["others"] + jnp.where(is_local_class(q.ids, x, axis), jnp.expm1(-label_gap), -1)
     return RowSums(m, r, t + safe_multiply(label_weight, label_gap), q_sum + label_weight)
+
+
+def logit_sums(
+    x: Array, mask: Array | None, axis: int, axis_name: AxisName | None = None, *, at_once: bool = False
+) -> LogitSums:
+    """The sums of the logits of each row, over all shards of ``axis_name`` too; ``at_once`` they are one reduction.
+
+    The argmax is a minimum of class ids. XLA fuses a minimum with the sums and a partitioner splits it.
+    """
+    x = mask_rows(x, mask, axis)
+    top = jnp.max(x, axis)
+    if axis_name is not None:
+        top = lax.pmax(top, axis_name)
+    m = clip_to_finite(top.astype(compute_dtype(x)))
+    gap = expand_class_axis(m, axis) - x.astype(m.dtype)
+    e = jnp.exp(-gap)
+    terms = e, safe_multiply_no_select(e, gap), ids_where(~(x < expand_class_axis(top, axis)), axis)
+    if at_once:
+        start = jnp.zeros((), m.dtype), jnp.zeros((), m.dtype), jnp.asarray(NO_CLASS)
+        s, moment, argmax = lax.reduce(terms, start, _merge_logit_sums, (axis,))
+    else:
+        s, moment, argmax = jnp.sum(terms[0], axis), jnp.sum(terms[1], axis), jnp.min(terms[2], axis)
+    if axis_name is not None:
+        first = x.shape[axis] * lax.axis_index(axis_name)
+        argmax = lax.pmin(jnp.where(argmax == NO_CLASS, NO_CLASS, first + argmax), axis_name)
+        s, moment = lax.psum((s, moment), axis_name)
+    return LogitSums(m, argmax, s, moment)
+
+
+def _merge_logit_sums(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
+    return a[0] + b[0], a[1] + b[1], jnp.minimum(a[2], b[2])
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
