@@ -225,7 +225,7 @@ ELSEWHERE = {
     *("no specs under a trace", "no specs under a trace of the other layout"),
     *("tokens that the mesh does not divide", "classes that the mesh does not divide"),
     *("microbatches of a number", "microbatches that do not divide"),
-    *("gradient of a mean", "gradient of a weight", "gradient of a total and more", "gradient of many totals"),
+    *("gradient of a mean", "gradient of a weight", "gradient of a total and more"),
 }
 """Messages whose cures other tests follow: specs and padding in `test_linear_sharded.py`, `test_value_and_grad.py`."""
 
