@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
+from jaxce._explain._record import Explanation as Explanation
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import LinearAux as LinearAux
 from jaxce.reductions import Mean as Mean
@@ -269,6 +270,13 @@ def entropy(
     where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def explain(
+    loss: Callable[..., Any],
+    *args: Any,
+    top_k: int = 8,
+    decode: Callable[[int], str] | None = None,
+    **options: Any,
+) -> Explanation: ...
 @overload
 def focal_loss(
     logits: ArrayLike,

@@ -17,12 +17,13 @@ HEADER = '''"""Written by `python tests/public_types.py`, from the signatures of
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
+from jaxce._explain._record import Explanation as Explanation
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import LinearAux as LinearAux
 from jaxce.reductions import Mean as Mean
@@ -51,9 +52,11 @@ def parameters(function):
     (definition,) = ast.parse(inspect.getsource(function)).body
     given = definition.args
     assert not [*given.posonlyargs, *given.defaults]
-    written = {a.arg: f"{a.arg}: {ast.unparse(a.annotation)}" for a in given.args} | {"*": "*"}
+    written = {a.arg: f"{a.arg}: {ast.unparse(a.annotation)}" for a in given.args}
+    written |= {"*": f"*{ast.unparse(given.vararg) if given.vararg else ''}"}
     for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         written[a.arg] = f"{a.arg}: {ast.unparse(a.annotation)}" + (f" = {ast.unparse(default)}" if default else "")
+    written |= {"**": f"**{ast.unparse(given.kwarg)}"} if given.kwarg else {}
     return {name: text.replace("'", '"') for name, text in written.items()}, ast.unparse(definition.returns)
 
 

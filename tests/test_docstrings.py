@@ -16,6 +16,7 @@ FAMILIES = {
     "margin": "multiclass_hinge_loss multilabel_margin_loss multilabel_soft_margin_loss",
     "region": "dice_loss tversky_loss jaccard_loss lovasz_softmax lovasz_hinge",
     "without logits": "reduce balanced_class_weights debug",
+    "of a loss": "explain summarize",
 }
 SENTENCES = {
     ("softmax", "labels"): 2,  # linear_cross_entropy takes ids alone

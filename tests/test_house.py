@@ -15,7 +15,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-CHECKS = {"_debug", "_inputs", "_linear_inputs", "_region_inputs", "_value_checks", "torch._arguments", "torch._labels"}
+CHECKS = {
+    *("_debug", "_explain._call", "_inputs", "_linear_inputs", "_region_inputs", "_value_checks"),
+    *("torch._arguments", "torch._labels"),
+}
 
 MOST_LINES = {"core": 3025, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40

@@ -1,0 +1,178 @@
+"""`explain`: the account of one call of a loss, computed on the host in float64."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxce._explain._call import Call, check_concrete, open_call
+from jaxce._explain._record import Explanation, as_number
+from jaxce._explain._tables import class_table, example_table, has_errors, position_table, rows_of
+
+MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
+"""Options that `explain` turns off one at a time, to say what each adds."""
+
+
+def explain(
+    loss: Callable[..., Any], *args: Any, top_k: int = 8, decode: Callable[[int], str] | None = None, **options: Any
+) -> Explanation:
+    """The account of a loss, ``value = total / divisor``: its worst examples, its classes, and suspicious inputs.
+
+    Use it when a loss is higher, lower or stranger than expected. The value is that of the loss itself, bit for bit. It
+    calls the loss several times and reads its arguments on the host, so it does not run inside ``jit``. If the call
+    raises because of shapes, a note of the error draws them.
+
+    Args:
+        loss: a loss of this package, such as ``jaxce.cross_entropy``.
+        args: the arguments of the loss.
+        top_k: most examples to list, those with the highest losses.
+        decode: maps a class id to its name, such as the text of a token.
+        options: the keywords of the loss.
+
+    Returns:
+        An ``Explanation``: ``print`` shows tables, a notebook draws bars, ``to_dict()`` has plain numbers.
+
+    Raises:
+        TypeError: a function that is no loss of this package, traced arrays; the errors of the loss.
+        ValueError: the errors of the loss.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits = jnp.array([[1.0, 0.0, 0.0], [0.5, 1.5, 0.0], [2.0, 0.0, -1.0]])
+        >>> told = jaxce.explain(jaxce.cross_entropy, logits, jnp.array([1, 2, 0]))
+        >>> print(*str(told).splitlines()[:4], sep=chr(10))
+        cross_entropy = 1.2285 = 3.6856 / 3
+        sum of weighted losses / sum of weights; 3 of 3 examples count
+        in nats; base 10 0.5335, bits 1.7724, perplexity 3.4162
+        guessing costs 1.0986 (log 3)
+        >>> weights = jnp.array([1.0, 5.0, 2.0])
+        >>> told = jaxce.explain(jaxce.cross_entropy, logits, jnp.array([1, 2, 0]), class_weights=weights, top_k=2)
+        >>> print(told.examples["example"], f"{told.added['class_weights']:.3f}")
+        [0, 1] 0.253
+
+    See Also:
+        ``Explanation``: the record that it returns.
+        ``summarize``: in compiled code.
+        ``debug``: raises for invalid values in compiled code.
+
+    Source:
+        Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70, 2021), for label errors among the highest losses.
+    """
+    call, value = open_call(loss, args, options)
+    check_concrete(call)
+    losses, weights = (np.asarray(a, np.float64) for a in call.terms())
+    mask = call.mask(losses.shape)
+    guess, plain_guess = (_value(call, without, **_equal_logits(call)) for without in ((), _modifiers(call)))
+    total, divisor = float(losses.sum()), float(weights.sum())
+    return Explanation(
+        loss=call.name,
+        value=value,
+        total=total,
+        divisor=divisor,
+        size=mask.size,
+        masked=int(mask.size - mask.sum()),
+        num_classes=call.classes,
+        guess=guess,
+        units=_units(total / divisor if divisor else 0.0, plain_guess, call.classes),
+        added={name: _value(call) - _value(call, (name,)) for name in _modifiers(call)},
+        examples=example_table(call, losses, weights, mask, top_k, decode),
+        classes=class_table(call, losses, weights, mask, decode),
+        positions=position_table(call, losses, weights),
+        checks=checks_of(call, losses, weights, mask, as_number(value), guess),
+        losses=losses,
+        errors=has_errors(call, mask),
+    )
+
+
+def _modifiers(call: Call) -> tuple[str, ...]:
+    """The options that are given and that `explain` can turn off."""
+    return tuple(name for name in MODIFIERS if call.given.get(name) is not None)
+
+
+def _value(call: Call, without: tuple[str, ...] = (), **changed: Any) -> float:
+    """The loss as a number: its sum if this is asked, else its mean."""
+    reduction = "sum" if call["reduction"] == "sum" else "mean"
+    return float(call.run(without, reduction=reduction, **changed))
+
+
+def _equal_logits(call: Call) -> dict[str, Any]:
+    """The arguments of a model that guesses: every class has the same score."""
+    x = call[call.input]
+    if call.kind == "linear":
+        return {call.input: np.zeros(np.shape(x), x.dtype), "bias": None}
+    is_probability = call.input == "probs" or call["activation"] == "none"
+    exclusive = call.kind in ("softmax", "region") and call.classes > 1
+    level = {"log_probs": -math.log(call.classes)}.get(call.input, 0.0)
+    if is_probability:
+        level = 1 / call.classes if exclusive else 0.5
+    return {call.input: np.full(np.shape(x), level, np.asarray(x).dtype)}
+
+
+def _units(mean: float, plain_guess: float, classes: int) -> dict[str, float]:
+    """A mean in nats in other units; empty unless the loss of equal logits is a logarithm, as that of an NLL is."""
+    logs = math.log(max(classes, 1)), math.log(2)
+    if not any(math.isclose(plain_guess, log, rel_tol=1e-3) for log in logs if log):
+        return {}
+    return {"base 10": mean / math.log(10), "bits": mean / math.log(2), "perplexity": math.exp(min(mean, 700.0))}
+
+
+def checks_of(
+    call: Call, losses: np.ndarray, weights: np.ndarray, mask: np.ndarray, value: float | None, guess: float
+) -> tuple[str, ...]:
+    """Sentences about suspicious inputs, and about the divisor."""
+    told = [*_input_checks(call, mask), *_label_checks(call, mask)]
+    if bad := np.flatnonzero(np.isnan(losses)).tolist():
+        told.append(f"{len(bad)} losses are NaN; first: example {bad[0]}.")
+    if value is not None and value > guess:
+        told.append(f"The loss is above {guess:.4f}, the loss of equal logits: this is worse than guessing.")
+    if not mask.all():
+        left_out, unit = int(mask.size - mask.sum()), "pixels" if call.kind == "region" else "examples"
+        told.append(f"{left_out} of {mask.size} {unit} ({left_out / mask.size * 100:.0f} %) are masked or ignored.")
+    mean, divisor = float(losses.mean()) if losses.size else 0.0, float(weights.sum())
+    if call["reduction"] == "mean" and not math.isclose(divisor, losses.size, rel_tol=1e-6):
+        told.append(
+            f'The mean of reduction="none" is {mean:.4f}: it divides by {losses.size} examples,'
+            f" not by the sum of the weights, {divisor:.6g}."
+        )
+    return tuple(told)
+
+
+def _input_checks(call: Call, mask: np.ndarray) -> list[str]:
+    """Probabilities in the place of logits, log-probabilities that are not normalized, and constant outputs."""
+    if call.kind in ("linear", "region") or not mask.any():
+        return []
+    is_row = mask.shape != np.shape(call[call.input])
+    x = rows_of(call)[mask.reshape(-1)] if is_row else np.asarray(call[call.input])[mask][:, None]
+    told, classes, name = [], call.classes, call.input
+    in_range, sums = x.min() >= 0 and x.max() <= 1, x.astype(np.float64).sum(-1)
+    if name == "logits" and call.kind == "softmax" and classes > 1 and in_range and np.allclose(sums, 1, atol=0.01):
+        best = math.log(math.e + classes - 1) - 1
+        told.append(f"The rows of logits lie in [0, 1] and sum to 1: is softmax applied already? {_floor(call, best)}")
+    if name == "logits" and call.kind == "sigmoid" and x.size > 1 and in_range and x.max() > x.min():
+        told.append("All logits lie in [0, 1]: is a sigmoid applied already?")
+    if name == "log_probs" and not np.allclose(np.exp(x.astype(np.float64)).sum(-1), 1, atol=0.01):
+        told.append("The rows of log_probs are not normalized: cross_entropy takes logits.")
+    if len(x) > 1 and (x == x[:1]).all():
+        told.append("All examples have the same scores: the model ignores its input.")
+    return told
+
+
+def _floor(call: Call, best: float) -> str:
+    return f"The cross-entropy of such rows is at least {best:.4f}." if call["labels"] is not None else ""
+
+
+def _label_checks(call: Call, mask: np.ndarray) -> list[str]:
+    """Labels that are all equal, and classes that have a weight but no example."""
+    if call["labels"] is None or not mask.any() or np.shape(call["labels"]) != mask.shape:
+        return []
+    counted, told = np.unique(np.asarray(call["labels"])[mask]), []
+    if len(counted) == 1 and mask.sum() > 1:
+        told.append(f"All labels are {counted[0]}.")
+    weights = call["class_weights"]
+    if weights is not None and call.kind != "sigmoid" and np.ndim(weights):
+        absent = np.setdiff1d(np.flatnonzero(np.asarray(weights)), counted)
+        told += [f"Class {c} never occurs but has weight {float(weights[c]):.6g}." for c in absent[:4]]
+        told += [f"{len(absent) - 4} more classes never occur but have a weight."] if len(absent) > 4 else []
+    return told
