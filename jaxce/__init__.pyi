@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._explain._record import Explanation as Explanation
+from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import LinearAux as LinearAux
 from jaxce.reductions import Mean as Mean
@@ -1093,6 +1094,14 @@ def soft_margin_loss(
     where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def summarize(
+    loss: Callable[..., Any],
+    *args: Any,
+    top_k: int = 8,
+    groups: ArrayLike | None = None,
+    num_groups: int | None = None,
+    **options: Any,
+) -> Summary: ...
 @overload
 def tversky_loss(
     logits: ArrayLike,

@@ -24,6 +24,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._explain._record import Explanation as Explanation
+from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import LinearAux as LinearAux
 from jaxce.reductions import Mean as Mean

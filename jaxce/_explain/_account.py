@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxce._explain._call import Call, check_concrete, open_call
+from jaxce._explain._call import Call, check_concrete, name_arguments, value_of
 from jaxce._explain._record import Explanation, as_number
 from jaxce._explain._tables import class_table, example_table, has_errors, position_table, rows_of
 
@@ -26,7 +26,7 @@ def explain(
     Args:
         loss: a loss of this package, such as ``jaxce.cross_entropy``.
         args: the arguments of the loss.
-        top_k: most examples to list, those with the highest losses.
+        top_k: number of examples to list, those with the highest losses.
         decode: maps a class id to its name, such as the text of a token.
         options: the keywords of the loss.
 
@@ -40,17 +40,17 @@ def explain(
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxce
-        >>> logits = jnp.array([[1.0, 0.0, 0.0], [0.5, 1.5, 0.0], [2.0, 0.0, -1.0]])
+        >>> logits = jnp.array([[1.0, 0.0, 0.0], [0.5, 1.5, 0.0], [2.0, 1.0, -1.0]])
         >>> told = jaxce.explain(jaxce.cross_entropy, logits, jnp.array([1, 2, 0]))
         >>> print(*str(told).splitlines()[:4], sep=chr(10))
-        cross_entropy = 1.2285 = 3.6856 / 3
+        cross_entropy = 1.2883 = 3.8648 / 3
         sum of weighted losses / sum of weights; 3 of 3 examples count
-        in nats; base 10 0.5335, bits 1.7724, perplexity 3.4162
+        in nats; base 10 0.5595, bits 1.8586, perplexity 3.6265
         guessing costs 1.0986 (log 3)
         >>> weights = jnp.array([1.0, 5.0, 2.0])
         >>> told = jaxce.explain(jaxce.cross_entropy, logits, jnp.array([1, 2, 0]), class_weights=weights, top_k=2)
         >>> print(told.examples["example"], f"{told.added['class_weights']:.3f}")
-        [0, 1] 0.253
+        [0, 1] 0.216
 
     See Also:
         ``Explanation``: the record that it returns.
@@ -60,8 +60,9 @@ def explain(
     Source:
         Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70, 2021), for label errors among the highest losses.
     """
-    call, value = open_call(loss, args, options)
+    call = name_arguments(loss, args, options)
     check_concrete(call)
+    value = value_of(call)
     losses, weights = (np.asarray(a, np.float64) for a in call.terms())
     mask = call.mask(losses.shape)
     guess, plain_guess = (_value(call, without, **_equal_logits(call)) for without in ((), _modifiers(call)))

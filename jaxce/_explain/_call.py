@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxce._value_checks import without_ignored
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -77,28 +79,42 @@ class Call:
         values, weights = self.run(reduction=lambda values, weights: (values, weights), **changed)
         return values, weights
 
-    def mask(self, shape: tuple[int, ...]) -> np.ndarray:
+    def mask(self, shape: tuple[int, ...], xp: Any = np) -> Any:
         """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``."""
         if self.kind == "region":
             shape = np.shape(self["logits"])
             shape = shape if self.axis is None else (*shape[: self.axis], *shape[self.axis + 1 :])
-        mask = np.ones(shape, bool) if self["where"] is None else np.broadcast_to(np.asarray(self["where"]), shape)
-        return mask if self["ignore_index"] is None else mask & (np.asarray(self["labels"]) != self["ignore_index"])
+        mask = xp.broadcast_to(True if self["where"] is None else xp.asarray(self["where"]), shape)
+        ignored = self["ignore_index"]
+        return mask if ignored is None else without_ignored(xp.asarray(self["labels"]), ignored, mask)
 
 
-def open_call(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Call, Any]:
-    """The call with its arguments by name, and its result; shapes that do not fit are drawn in a note of the error."""
+def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:
+    """The call with its arguments by name; functions that are no loss of this package raise."""
     names = inspect.signature(loss).parameters if callable(loss) else {}
     if "reduction" not in names or not {"axis", "hidden"} & {*names}:
         raise TypeError(f"loss: got {loss!r}; expected a loss of jaxce, such as jaxce.cross_entropy.")
+    return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
+
+
+def value_of(call: Call) -> Any:
+    """The loss itself; shapes that do not fit are drawn in a note of the error."""
     try:
-        value = loss(*args, **options)
+        return call.loss(**call.given)
     except (TypeError, ValueError) as error:
-        given = dict(zip(names, args, strict=False)) | options
-        if drawing := draw_shapes(Call(loss, given)):
+        if drawing := draw_shapes(call):
             error.add_note(drawing)
         raise
-    return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments)), value
+
+
+def check_groups(groups: Any, num_groups: int | None, shape: tuple[int, ...]) -> None:
+    """Groups must come with their number, one for each example."""
+    if groups is None:
+        return
+    if num_groups is None:
+        raise ValueError("num_groups: got None; expected the number of groups, which shapes depend on.")
+    if np.shape(groups) != shape:
+        raise ValueError(f"groups: got shape {np.shape(groups)}; expected one per example, shape {shape}.")
 
 
 def check_concrete(call: Call) -> None:

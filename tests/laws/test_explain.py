@@ -4,8 +4,10 @@ import dataclasses
 import functools
 import json
 
+import jax
 import numpy as np
 from cases import Case
+from inputs import cast
 from law import LOSS, law
 
 import jaxce
@@ -15,17 +17,22 @@ import jaxce
 class Explained(Case):
     """A row of the table whose loss is `explain` of its loss."""
 
+    told_by = staticmethod(jaxce.explain)
+
     @property
     def loss(self):
-        return functools.partial(jaxce.explain, super().loss)
-
-    def __str__(self):
-        return "explained"
+        return functools.partial(self.told_by, super().loss)
 
 
-def explained(inputs, **options):
+class Summarized(Explained):
+    """The same for `summarize`."""
+
+    told_by = staticmethod(jaxce.summarize)
+
+
+def explained(inputs, told_by=Explained, **options):
     fields = {f.name: getattr(inputs.case, f.name) for f in dataclasses.fields(inputs.case)}
-    return inputs.replace(case=Explained(**fields)).call(**options)
+    return inputs.replace(case=told_by(**fields)).call(**options)
 
 
 @law(options="ends")
@@ -58,3 +65,28 @@ def test_what_an_option_adds_is_what_the_reference_says(setting):
         "z_loss",
         "pos_weight",
     }
+
+
+@law(options="all")
+def test_a_summary_in_compiled_code_is_that_of_the_losses(setting):
+    inputs = setting.draw()
+    losses, total = (inputs.call(reduction=r) for r in ("none", "total"))
+    told = jax.jit(lambda x: explained(inputs, Summarized, x=x, top_k=4))(cast(inputs.x))
+    np.testing.assert_allclose(told.total.loss, total.loss, **LOSS)
+    np.testing.assert_allclose(told.total.weight, total.weight, **LOSS)
+    order = np.argsort(-losses.reshape(-1), kind="stable")[:4]
+    np.testing.assert_allclose(told.top_losses[: len(order)], losses.reshape(-1)[order], **LOSS)
+    assert told.top_indices.tolist() == [*order, -1][:4]
+    if told.by_class is not None:
+        np.testing.assert_allclose(told.by_class.loss.sum(), total.loss, **LOSS)
+        np.testing.assert_allclose(told.by_class.weight.sum(), total.weight, **LOSS)
+    mask = inputs.options.get("where", np.ones(()))
+    ignored = (
+        inputs.labels == inputs.options.get("ignore_index", np.nan)
+        if inputs.labels.shape == inputs.mask_shape
+        else False
+    )
+    assert told.counts["masked"] == np.sum(
+        ~np.broadcast_to(mask.astype(bool) & ~np.asarray(ignored), inputs.mask_shape)
+    )
+    assert told.counts["nan"] == told.counts["invalid"] == 0
