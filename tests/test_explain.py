@@ -22,9 +22,9 @@ PIXELS = RNG.integers(0, 3, (2, 8, 8))
 WORKED = """\
 cross_entropy = 1.4820 = 11.8558 / 8
 sum of weighted losses / sum of weights; 3 of 4 examples count
-in nats; base 10 0.6436, bits 2.1380, perplexity 4.4016
+the mean in other units: base 10 0.6436, bits 2.1380, perplexity 4.4016
 guessing costs 1.0986 (log 3)
-class_weights adds 0.2534 (by itself turned off)
+class_weights adds 0.2534
 
 i  label        logits      softmax  p[label]  -log p  weight    loss  share
 0      1   1.0 0.0 0.0  .58 .21 .21    0.2119  1.5514       5  7.7572   65 %

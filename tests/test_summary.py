@@ -89,7 +89,7 @@ def test_binary_labels_are_two_classes():
     losses = jaxce.sigmoid_binary_cross_entropy(X, labels, reduction="none")
     np.testing.assert_allclose(told.by_class.loss, [losses[labels < 0.5].sum(), losses[labels > 0.5].sum()], rtol=2e-6)
     bad = jax.jit(partial(jaxce.summarize, jaxce.sigmoid_binary_cross_entropy))(X, 255 * labels)
-    assert bad.counts["invalid"] == bad.counts["nan"] == labels.sum()
+    assert bad.counts["invalid"] == bad.counts["nan"] == int(labels.sum())
 
 
 def test_fewer_examples_than_asked():

@@ -45,7 +45,7 @@ def explain(
         >>> print(*str(told).splitlines()[:4], sep=chr(10))
         cross_entropy = 1.2883 = 3.8648 / 3
         sum of weighted losses / sum of weights; 3 of 3 examples count
-        in nats; base 10 0.5595, bits 1.8586, perplexity 3.6265
+        the mean in other units: base 10 0.5595, bits 1.8586, perplexity 3.6265
         guessing costs 1.0986 (log 3)
         >>> weights = jnp.array([1.0, 5.0, 2.0])
         >>> told = jaxce.explain(jaxce.cross_entropy, logits, jnp.array([1, 2, 0]), class_weights=weights, top_k=2)
@@ -65,7 +65,7 @@ def explain(
     value = value_of(call)
     losses, weights = (np.asarray(a, np.float64) for a in call.terms())
     mask = call.mask(losses.shape)
-    guess, plain_guess = (_value(call, without, **_equal_logits(call)) for without in ((), _modifiers(call)))
+    guessing = _equal_logits(call)
     total, divisor = float(losses.sum()), float(weights.sum())
     return Explanation(
         loss=call.name,
@@ -75,8 +75,8 @@ def explain(
         size=mask.size,
         masked=int(mask.size - mask.sum()),
         num_classes=call.classes,
-        guess=guess,
-        units=_units(total / divisor if divisor else 0.0, plain_guess, call.classes),
+        guess=(guess := _value(call, **guessing)),
+        units=_units(call, total / divisor if divisor else 0.0, guessing),
         added={name: _value(call) - _value(call, (name,)) for name in _modifiers(call)},
         examples=example_table(call, losses, weights, mask, top_k, decode),
         classes=class_table(call, losses, weights, mask, decode),
@@ -111,10 +111,10 @@ def _equal_logits(call: Call) -> dict[str, Any]:
     return {call.input: np.full(np.shape(x), level, np.asarray(x).dtype)}
 
 
-def _units(mean: float, plain_guess: float, classes: int) -> dict[str, float]:
-    """A mean in nats in other units; empty unless the loss of equal logits is a logarithm, as that of an NLL is."""
-    logs = math.log(max(classes, 1)), math.log(2)
-    if not any(math.isclose(plain_guess, log, rel_tol=1e-3) for log in logs if log):
+def _units(call: Call, mean: float, guessing: dict[str, Any]) -> dict[str, float]:
+    """A mean in nats in other units; empty unless equal logits cost ``log C`` or ``log 2``, as those of an NLL do."""
+    plain = float(call.run(_modifiers(call), reduction="mean", **guessing))
+    if not any(math.isclose(plain, math.log(c), rel_tol=1e-3) for c in {2, call.classes} - {1}):
         return {}
     return {"base 10": mean / math.log(10), "bits": mean / math.log(2), "perplexity": math.exp(min(mean, 700.0))}
 

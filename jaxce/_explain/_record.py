@@ -39,7 +39,7 @@ class Explanation:
         num_classes: number of classes.
         guess: the loss of equal logits.
         units: a mean NLL in other units: base 10, bits and perplexity; empty for other losses.
-        added: what each option adds to the value, one turned off at a time.
+        added: what each option adds to the value: the difference when it alone is turned off.
         examples: table of the examples with the highest losses.
         classes: table of the classes.
         positions: table of the loss by position of a sequence; empty for other losses.
@@ -90,19 +90,17 @@ class Explanation:
     def _head(self) -> list[str]:
         """Value and divisor, the number of examples, the cost of guessing, and the part of each option."""
         scalar, sums = as_number(self.value), f"{number(self.total)} / {number(self.divisor)}"
-        shown = f"array of shape {np.shape(self.value)}" if scalar is None else number(scalar)
+        shown = f"an array of shape {np.shape(self.value)}" if scalar is None else number(scalar)
         is_mean = scalar is not None and self.divisor and math.isclose(scalar, self.total / self.divisor, rel_tol=1e-4)
-        log = next(
-            (f" (log {c})" for c in (self.num_classes, 2) if math.isclose(self.guess, math.log(c), rel_tol=1e-5)), ""
-        )
-        units = [f"{name} {number(value)}" for name, value in self.units.items()]
+        logs = [f" (log {c})" for c in (self.num_classes, 2) if math.isclose(self.guess, math.log(c), rel_tol=1e-5)]
+        units = ", ".join(f"{name} {number(value)}" for name, value in self.units.items())
         unit = "pixels" if self.size != self.losses.size else "examples"
         return [
-            f"{self.loss} = {shown}{' = ' if is_mean else '; sums '}{sums}",
+            f"{self.loss} = {shown}{' = ' if is_mean else '; the mean is '}{sums}",
             f"sum of weighted losses / sum of weights; {self.size - self.masked} of {self.size} {unit} count",
-            *(["in nats; " + ", ".join(units)] if units else []),
-            f"guessing costs {number(self.guess)}{log}",
-            *(f"{name} adds {number(value)} (by itself turned off)" for name, value in self.added.items()),
+            *([f"the mean in other units: {units}"] if units else []),
+            f"guessing costs {number(self.guess)}{''.join(logs[:1])}",
+            *(f"{name} adds {number(value)}" for name, value in self.added.items()),
         ]
 
     def _repr_html_(self) -> str:
