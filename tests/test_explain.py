@@ -61,6 +61,20 @@ def test_the_columns_are_those_of_a_float64_softmax():
     np.testing.assert_allclose(examples["share"], np.array([7.7572, 3.9287]) / 11.8558, rtol=1e-4)
 
 
+def test_one_example_and_every_dtype():
+    told = jaxce.explain(jaxce.cross_entropy, X[0], 1)
+    assert told.examples["example"] == [()]
+    assert told.value == pytest.approx(1.5514, abs=5e-5)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        assert jaxce.explain(jaxce.cross_entropy, jnp.asarray(X, dtype), Y % 3).errors.tolist() == [
+            True,
+            True,
+            False,
+            True,
+        ]
+        assert jaxce.explain(jaxce.dice_loss, jnp.asarray(IMAGES, dtype), PIXELS, axis=1).classes["TP"]
+
+
 def test_decode_names_the_classes():
     told = worked(decode=["cat", "dog", "owl"].__getitem__)
     assert told.examples["label"] == ["dog", "owl", "cat"]

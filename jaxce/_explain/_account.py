@@ -8,10 +8,7 @@ import numpy as np
 
 from jaxce._explain._call import Call, check_concrete, name_arguments, value_of
 from jaxce._explain._record import Explanation, as_number
-from jaxce._explain._tables import class_table, example_table, has_errors, position_table, rows_of
-
-MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
-"""Options that `explain` turns off one at a time, to say what each adds."""
+from jaxce._explain._tables import Terms, class_table, example_table, has_errors, position_table
 
 
 def explain(
@@ -64,35 +61,30 @@ def explain(
     check_concrete(call)
     value = value_of(call)
     losses, weights = (np.asarray(a, np.float64) for a in call.terms())
-    mask = call.mask(losses.shape)
-    guessing = _equal_logits(call)
+    terms = Terms(call, losses, weights, call.mask(losses.shape))
+    guessing, mean = _equal_logits(call), _mean(call)
     total, divisor = float(losses.sum()), float(weights.sum())
     return Explanation(
         loss=call.name,
         value=value,
         total=total,
         divisor=divisor,
-        size=mask.size,
-        masked=int(mask.size - mask.sum()),
+        size=terms.mask.size,
+        masked=int((~terms.mask).sum()),
         num_classes=call.classes,
-        guess=(guess := _value(call, **guessing)),
+        guess=(guess := _mean(call, **guessing)),
         units=_units(call, total / divisor if divisor else 0.0, guessing),
-        added={name: _value(call) - _value(call, (name,)) for name in _modifiers(call)},
-        examples=example_table(call, losses, weights, mask, top_k, decode),
-        classes=class_table(call, losses, weights, mask, decode),
-        positions=position_table(call, losses, weights),
-        checks=checks_of(call, losses, weights, mask, as_number(value), guess),
+        added={name: mean - _mean(call, (name,)) for name in call.modifiers},
+        examples=example_table(terms, top_k, decode),
+        classes=class_table(terms, decode),
+        positions=position_table(terms),
+        checks=checks_of(terms, as_number(value), guess),
         losses=losses,
-        errors=has_errors(call, mask),
+        errors=has_errors(terms),
     )
 
 
-def _modifiers(call: Call) -> tuple[str, ...]:
-    """The options that are given and that `explain` can turn off."""
-    return tuple(name for name in MODIFIERS if call.given.get(name) is not None)
-
-
-def _value(call: Call, without: tuple[str, ...] = (), **changed: Any) -> float:
+def _mean(call: Call, without: tuple[str, ...] = (), **changed: Any) -> float:
     """The loss as a number: its sum if this is asked, else its mean."""
     reduction = "sum" if call["reduction"] == "sum" else "mean"
     return float(call.run(without, reduction=reduction, **changed))
@@ -100,29 +92,26 @@ def _value(call: Call, without: tuple[str, ...] = (), **changed: Any) -> float:
 
 def _equal_logits(call: Call) -> dict[str, Any]:
     """The arguments of a model that guesses: every class has the same score."""
-    x = call[call.input]
+    x = np.asarray(call[call.input])
     if call.kind == "linear":
-        return {call.input: np.zeros(np.shape(x), x.dtype), "bias": None}
-    is_probability = call.input == "probs" or call["activation"] == "none"
-    exclusive = call.kind in ("softmax", "region") and call.classes > 1
-    level = {"log_probs": -math.log(call.classes)}.get(call.input, 0.0)
-    if is_probability:
-        level = 1 / call.classes if exclusive else 0.5
-    return {call.input: np.full(np.shape(x), level, np.asarray(x).dtype)}
+        return {call.input: np.zeros(x.shape, x.dtype), "bias": None}
+    level = -math.log(call.classes) if call.input == "log_probs" else call.threshold
+    if call.threshold and not call.is_binary:
+        level = 1 / call.classes
+    return {call.input: np.full(x.shape, level, x.dtype)}
 
 
 def _units(call: Call, mean: float, guessing: dict[str, Any]) -> dict[str, float]:
     """A mean in nats in other units; empty unless equal logits cost ``log C`` or ``log 2``, as those of an NLL do."""
-    plain = float(call.run(_modifiers(call), reduction="mean", **guessing))
+    plain = float(call.run(call.modifiers, reduction="mean", **guessing))
     if not any(math.isclose(plain, math.log(c), rel_tol=1e-3) for c in {2, call.classes} - {1}):
         return {}
     return {"base 10": mean / math.log(10), "bits": mean / math.log(2), "perplexity": math.exp(min(mean, 700.0))}
 
 
-def checks_of(
-    call: Call, losses: np.ndarray, weights: np.ndarray, mask: np.ndarray, value: float | None, guess: float
-) -> tuple[str, ...]:
+def checks_of(terms: Terms, value: float | None, guess: float) -> tuple[str, ...]:
     """Sentences about suspicious inputs, and about the divisor."""
+    call, losses, weights, mask = terms.call, terms.losses, terms.weights, terms.mask
     told = [*_input_checks(call, mask), *_label_checks(call, mask)]
     if bad := np.flatnonzero(np.isnan(losses)).tolist():
         told.append(f"{len(bad)} losses are NaN; first: example {bad[0]}.")
@@ -145,23 +134,22 @@ def _input_checks(call: Call, mask: np.ndarray) -> list[str]:
     if call.kind in ("linear", "region") or not mask.any():
         return []
     is_row = mask.shape != np.shape(call[call.input])
-    x = rows_of(call)[mask.reshape(-1)] if is_row else np.asarray(call[call.input])[mask][:, None]
+    x = call.last(call.input)[mask] if is_row else np.asarray(call[call.input])[mask][:, None]
     told, classes, name = [], call.classes, call.input
-    in_range, sums = x.min() >= 0 and x.max() <= 1, x.astype(np.float64).sum(-1)
-    if name == "logits" and call.kind == "softmax" and classes > 1 and in_range and np.allclose(sums, 1, atol=0.01):
-        best = math.log(math.e + classes - 1) - 1
-        told.append(f"The rows of logits lie in [0, 1] and sum to 1: is softmax applied already? {_floor(call, best)}")
-    if name == "logits" and call.kind == "sigmoid" and x.size > 1 and in_range and x.max() > x.min():
-        told.append("All logits lie in [0, 1]: is a sigmoid applied already?")
-    if name == "log_probs" and not np.allclose(np.exp(x.astype(np.float64)).sum(-1), 1, atol=0.01):
+    if name == "logits" and x.min() >= 0 and x.max() <= 1:
+        if call.kind == "softmax" and classes > 1 and np.allclose(x.sum(-1, dtype=np.float64), 1, atol=0.01):
+            best = math.log(math.e + classes - 1) - 1
+            told.append(
+                "The rows of logits lie in [0, 1] and sum to 1: is softmax applied already?"
+                f" The cross-entropy of such rows is at least {best:.4f}."
+            )
+        if call.kind == "sigmoid" and x.max() > x.min():
+            told.append("All logits lie in [0, 1]: is a sigmoid applied already?")
+    if name == "log_probs" and not np.allclose(np.exp(x).sum(-1, dtype=np.float64), 1, atol=0.01):
         told.append("The rows of log_probs are not normalized: cross_entropy takes logits.")
     if len(x) > 1 and (x == x[:1]).all():
         told.append("All examples have the same scores: the model ignores its input.")
     return told
-
-
-def _floor(call: Call, best: float) -> str:
-    return f"The cross-entropy of such rows is at least {best:.4f}." if call["labels"] is not None else ""
 
 
 def _label_checks(call: Call, mask: np.ndarray) -> list[str]:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxce._value_checks import without_ignored
+
+MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
+"""Options that `explain` turns off one at a time, to say what each adds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,21 @@ class Call:
         return self.kind == "sigmoid" or binary_region
 
     @property
+    def has_ids(self) -> bool:
+        """Whether labels are class ids, without a class axis."""
+        return not self.is_binary and bool(jnp.issubdtype(jnp.result_type(self["labels"]), jnp.integer))
+
+    @property
+    def threshold(self) -> float:
+        """The score at which positive and negative are equally likely: 1/2 for probabilities, 0 for logits."""
+        return 0.5 if self.input == "probs" or self["activation"] == "none" else 0.0
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """The options that are given and that can be turned off."""
+        return tuple(name for name in MODIFIERS if self.given.get(name) is not None)
+
+    @property
     def parameters(self) -> Any:
         return inspect.signature(self.loss).parameters
 
@@ -68,6 +87,13 @@ class Call:
         if self.kind == "linear":
             return int(np.shape(self["kernel"])[self["kernel_layout"] == "dv"])
         return 1 if self.axis is None else int(np.shape(self[self.input])[self.axis])
+
+    def last(self, name: str) -> np.ndarray:
+        """Logits or labels as a NumPy array with the class axis last; labels that are ids remain."""
+        a = np.asarray(self[name])
+        if name == "labels" and self.has_ids:
+            return a
+        return a[..., None] if self.axis is None else np.moveaxis(a, self.axis, -1)
 
     def run(self, without: tuple[str, ...] = (), **changed: Any) -> Any:
         """The loss alone, ``without`` some of the arguments and with others changed."""
@@ -132,7 +158,7 @@ def draw_shapes(call: Call) -> str:
     x, y = [*shapes[0]], [*shapes[1]]
     axis = (-1 if call["axis"] is None else call["axis"]) % len(x)
     expected = [*x]
-    if not call.is_binary and np.issubdtype(call["labels"].dtype, np.integer):  # ids have no class axis
+    if call.has_ids:
         expected[axis] = None
         y[axis:axis] = [None] if len(y) < len(x) else []
     extra = sum(n is not None for n in y) - sum(n is not None for n in expected)

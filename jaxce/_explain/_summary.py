@@ -128,8 +128,9 @@ def summarize(
 ) -> Summary:
     """The account of a loss inside ``jit``, ``mean = total.loss / total.weight``: worst examples and totals by class.
 
-    For training steps: which example, class or document costs most, and which is masked, invalid or NaN. It reads the
-    losses and labels, not the logits again, and has no gradient. Examples are counted along the flattened losses.
+    For training steps: which example, class or document costs most, and which is masked, invalid or NaN. It costs one
+    read of the logits at most, none if the same step computes the loss, and has no gradient. Examples are counted along
+    the flattened losses.
 
     Args:
         loss: a loss of this package, such as ``jaxce.cross_entropy``.
