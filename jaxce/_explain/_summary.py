@@ -129,8 +129,8 @@ def summarize(
     """The account of a loss inside ``jit``, ``mean = total.loss / total.weight``: worst examples and totals by class.
 
     For training steps: which example, class or document costs most, and which is masked, invalid or NaN. It costs one
-    read of the logits at most, none if the same step computes the loss, and has no gradient. Examples are counted along
-    the flattened losses.
+    read of the logits at most, and none if the same step computes the loss. It has no gradient. Examples are counted
+    along the flattened losses.
 
     Args:
         loss: a loss of this package, such as ``jaxce.cross_entropy``.

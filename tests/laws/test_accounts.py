@@ -7,7 +7,7 @@ import json
 import jax
 import numpy as np
 from cases import Case
-from inputs import cast
+from inputs import cast, draw_log_probs, draw_logits, draw_probs
 from law import LOSS, law
 
 import jaxce
@@ -65,6 +65,17 @@ def test_what_an_option_adds_is_what_the_reference_says(setting):
         "z_loss",
         "pos_weight",
     }
+
+
+@law(options="all")
+def test_guessing_costs_what_the_reference_says(setting):
+    inputs = setting.draw()
+    of_classes = 1 / inputs.x.shape[-1]
+    level = {draw_logits: 0.0, draw_log_probs: np.log(of_classes), draw_probs: of_classes}[setting.case.draw_input]
+    if setting.case.name == "binary_cross_entropy":
+        level = 0.5
+    want = inputs.without("bias").expected(x=np.full(inputs.x.shape, level))
+    np.testing.assert_allclose(explained(inputs).guess, want, rtol=2e-5)
 
 
 @law(options="all")
