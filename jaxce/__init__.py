@@ -9,6 +9,10 @@ from jaxce._divergence import brier_loss as brier_loss
 from jaxce._divergence import entropy as entropy
 from jaxce._divergence import js_divergence as js_divergence
 from jaxce._divergence import kl_divergence as kl_divergence
+from jaxce._explain._account import explain as explain
+from jaxce._explain._record import Explanation as Explanation
+from jaxce._explain._summary import Summary as Summary
+from jaxce._explain._summary import summarize as summarize
 from jaxce._focal import focal_loss as focal_loss
 from jaxce._focal import generalized_cross_entropy as generalized_cross_entropy
 from jaxce._focal import poly1_loss as poly1_loss

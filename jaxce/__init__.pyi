@@ -8,6 +8,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
+from jaxce._explain._record import Explanation as Explanation
+from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
 from jaxce.reductions import Mean as Mean
@@ -368,6 +370,13 @@ def entropy(
     where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def explain(
+    loss: Callable[..., Any],
+    *args: Any,
+    top_k: int = 8,
+    decode: Callable[[int], str] | None = None,
+    **options: Any,
+) -> Explanation: ...
 @overload
 def focal_loss(
     logits: ArrayLike,
@@ -1184,6 +1193,14 @@ def soft_margin_loss(
     where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
+def summarize(
+    loss: Callable[..., Any],
+    *args: Any,
+    top_k: int = 8,
+    groups: ArrayLike | None = None,
+    num_groups: int | None = None,
+    **options: Any,
+) -> Summary: ...
 @overload
 def tversky_loss(
     logits: ArrayLike,

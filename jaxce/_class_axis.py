@@ -120,6 +120,14 @@ def take_per_class(per_class: Array, ids: Array, class_axis_name: AxisName | Non
     return psum_classes(taken, class_axis_name)
 
 
+def sum_per_class(values: Array, ids: Array, classes: Size) -> Array:
+    """The sum of the values of each class, ``[classes]``; ids from ``classes`` on are left out."""
+    if is_explicit():  # an explicit mesh permits no scatter across the shards of the ids
+        at_class = one_hot(ids, classes, -1)
+        return jnp.sum(jnp.where(at_class, values[..., None], jnp.zeros((), values.dtype)), range(ids.ndim))
+    return jnp.zeros(classes, values.dtype).at[ids].add(values, mode="drop")
+
+
 def is_compared(classes: Size) -> bool:
     """Whether classes are so few that comparing ids costs less than a gather."""
     return isinstance(classes, int) and classes <= MAX_COMPARED_CLASSES

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import one_hot
+from jaxce._class_axis import sum_per_class
 from jaxce._inputs import check_choice, open_hyperparameters, open_ids
-from jaxce._sharding import is_explicit
 from jaxce._types import Hyperparameter
 
 
@@ -66,10 +65,7 @@ def balanced_class_weights(
     y, mask = open_ids(labels, num_classes, where, ignore_index)
     hyperparameters = open_hyperparameters(float, beta=(beta, 0, 1))
     counted = jnp.broadcast_to(jnp.asarray(True if mask is None else mask), y.ids.shape).astype(jnp.int32)
-    if is_explicit():  # an explicit mesh permits no scatter across the shards of the labels
-        counts = jnp.sum(jnp.where(one_hot(y.ids, num_classes, -1), counted[..., None], 0), range(y.ids.ndim))
-    else:
-        counts = jnp.zeros(num_classes, jnp.int32).at[y.ids].add(counted)
+    counts = sum_per_class(counted, y.ids, num_classes)
     occurs, n_c = counts > 0, jnp.maximum(counts, 1).astype(float)
     n, classes = (jnp.sum(count).astype(n_c.dtype) for count in (counts, occurs))
     weights = n / (jnp.maximum(classes, 1) * n_c)

@@ -43,6 +43,8 @@ def answers_keywords(function: Callable[P, R]) -> Callable[P, R]:
 def _answer(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
     """What is wrong with the arguments, or None if they fit the signature."""
     parameters = inspect.signature(function).parameters
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values()):
+        return None
     positional = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     if len(args) > len(positional):
         expected = f"expected {len(positional)} ({', '.join(positional)}). Pass options by name."

@@ -23,6 +23,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
+from jaxce._explain._record import Explanation as Explanation
+from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
 from jaxce.reductions import Mean as Mean
@@ -51,9 +53,11 @@ def parameters(function):
     (definition,) = ast.parse(inspect.getsource(function)).body
     given = definition.args
     assert not [*given.posonlyargs, *given.defaults]
-    written = {a.arg: f"{a.arg}: {ast.unparse(a.annotation)}" for a in given.args} | {"*": "*"}
+    written = {a.arg: f"{a.arg}: {ast.unparse(a.annotation)}" for a in given.args}
+    written |= {"*": f"*{ast.unparse(given.vararg) if given.vararg else ''}"}
     for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         written[a.arg] = f"{a.arg}: {ast.unparse(a.annotation)}" + (f" = {ast.unparse(default)}" if default else "")
+    written |= {"**": f"**{ast.unparse(given.kwarg)}"} if given.kwarg else {}
     return {name: text.replace("'", '"') for name, text in written.items()}, ast.unparse(definition.returns)
 
 

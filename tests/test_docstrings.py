@@ -17,6 +17,7 @@ FAMILIES = {
     "region": "dice_loss tversky_loss jaccard_loss lovasz_softmax lovasz_hinge",
     "without logits": "reduce balanced_class_weights debug",
     "gradients": "value_and_grad",
+    "of a loss": "explain summarize",
 }
 SENTENCES = {
     ("softmax", "labels"): 2,  # linear_cross_entropy takes ids alone

@@ -51,12 +51,12 @@ def blocks(page, language):
 @as_users_have_it
 @each_page
 def test_the_code_of_a_page_runs_and_prints_what_it_shows(page):
-    """A comment `# -> text` holds what the line prints; blocks of a page share their names."""
+    """A comment `# -> text` holds what the line prints, `# ->` a blank line; blocks of a page share their names."""
     names: dict = {}
     for code in blocks(page, "python"):
         with contextlib.redirect_stdout(io.StringIO()) as output:
             exec(compile(code, page.name, "exec"), names)
-        shown = re.findall(r"# -> (.*)$", code, re.MULTILINE)
+        shown = re.findall(r"# ->(?: (.*))?$", code, re.MULTILINE)
         assert output.getvalue().splitlines() == shown
 
 

@@ -16,18 +16,11 @@ PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 CHECKS = {
-    "_debug",
-    "_inputs",
-    "_keywords",
-    "_linear_inputs",
-    "_region_inputs",
-    "_batch_inputs",
-    "_value_checks",
-    "torch._arguments",
-    "torch._labels",
+    *("_debug", "_explain._call", "_inputs", "_keywords", "_linear_inputs", "_region_inputs", "_batch_inputs"),
+    *("_value_checks", "torch._arguments", "torch._labels"),
 }
 
-MOST_LINES = {"core": 3410, "torch": 1220}
+MOST_LINES = {"core": 4015, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

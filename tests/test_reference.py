@@ -38,12 +38,13 @@ def test_an_entry_is_the_signature_of_its_function(call):
     """What it lists with its defaults, and for dots the keywords of the table, are all the parameters there are."""
     parsed = ast.parse(re.sub(r",? *\.\.\.\)$", ")", call), mode="eval").body
     assert isinstance(parsed, ast.Call)
-    names = [ast.unparse(argument) for argument in parsed.args]
+    names = [ast.unparse(argument).lstrip("*") for argument in parsed.args]
     parameters = SIGNATURES[ast.unparse(parsed.func)]
-    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in parsed.keywords}
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in parsed.keywords if keyword.arg}
+    names_of_options = [ast.unparse(keyword.value) for keyword in parsed.keywords if not keyword.arg]
     shared = [keyword for keyword, cell in ROWS if ast.unparse(parsed.func) in taking(cell)]
     assert ("..." in call) == bool(shared)
-    assert sorted([*names, *given, *shared]) == sorted(parameters)
+    assert sorted([*names, *given, *names_of_options, *shared]) == sorted(parameters)
     assert names == list(parameters)[: len(names)]
     assert {name: parameters[name].default for name in given} == given
 

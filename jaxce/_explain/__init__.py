@@ -1,0 +1,1 @@
+"""Accounts of a loss: `explain` on the host, `summarize` in compiled code."""

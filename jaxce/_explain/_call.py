@@ -1,0 +1,179 @@
+"""A call of a loss, as its signature knows it, and the error of a call that raises."""
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxce._value_checks import without_ignored
+
+MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
+"""Options that `explain` turns off one at a time, to say what each adds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A loss with its arguments by name.
+
+    ``kind`` says what an example is, by the parameters of the loss: a row of exclusive classes for "softmax", a token
+    for "linear", binary labels for "sigmoid", and the pixels of a region for "region".
+    """
+
+    loss: Callable[..., Any]
+    given: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.loss, "__name__", self.loss))
+
+    @property
+    def kind(self) -> str:
+        names = self.parameters
+        if "hidden" in names:
+            return "linear"
+        if "batch_axis" in names:
+            return "region"
+        return "softmax" if "ignore_index" in names or "labels" not in names else "sigmoid"
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the labels are binary, one for each score; `lovasz_hinge` has no ``activation``."""
+        binary_region = self.kind == "region" and (self["axis"] is None or self["activation"] in (None, "sigmoid"))
+        return self.kind == "sigmoid" or binary_region
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether labels are class ids, without a class axis."""
+        return not self.is_binary and bool(jnp.issubdtype(jnp.result_type(self["labels"]), jnp.integer))
+
+    @property
+    def threshold(self) -> float:
+        """The score at which positive and negative are equally likely: 1/2 for probabilities, 0 for logits."""
+        return 0.5 if self.input == "probs" or self["activation"] == "none" else 0.0
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """The options that are given and that can be turned off."""
+        return tuple(name for name in MODIFIERS if self.given.get(name) is not None)
+
+    @property
+    def parameters(self) -> Any:
+        return inspect.signature(self.loss).parameters
+
+    @property
+    def input(self) -> str:
+        """The name of the first parameter: "logits", "probs", "log_probs" or "hidden"."""
+        return str(next(iter(self.parameters)))
+
+    def __getitem__(self, name: str) -> Any:
+        """An argument, its default, or None for a loss without it."""
+        known = self.parameters.get(name)
+        return self.given.get(name, None if known is None or known.default is known.empty else known.default)
+
+    @property
+    def axis(self) -> int | None:
+        """The class axis, counted from the first axis; None without one."""
+        axis, ndim = self["axis"], np.ndim(self[self.input])
+        return None if axis is None or ndim == 0 else axis % ndim
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, 1 without a class axis."""
+        if self.kind == "linear":
+            return int(np.shape(self["kernel"])[self["kernel_layout"] == "dv"])
+        return 1 if self.axis is None else int(np.shape(self[self.input])[self.axis])
+
+    def last(self, name: str) -> np.ndarray:
+        """Logits or labels as a NumPy array with the class axis last; labels that are ids remain."""
+        a = np.asarray(self[name])
+        if name == "labels" and self.has_ids:
+            return a
+        return a[..., None] if self.axis is None else np.moveaxis(a, self.axis, -1)
+
+    def run(self, without: tuple[str, ...] = (), **changed: Any) -> Any:
+        """The loss alone, ``without`` some of the arguments and with others changed."""
+        alone = {"has_aux": False} if self.kind == "linear" else {}
+        return self.loss(**{n: value for n, value in (self.given | alone | changed).items() if n not in without})
+
+    def terms(self, **changed: Any) -> tuple[Any, Any]:
+        """The weighted loss of each example and its weight in the divisor."""
+        values, weights = self.run(reduction=lambda values, weights: (values, weights), **changed)
+        return values, weights
+
+    def mask(self, shape: tuple[int, ...], xp: Any = np) -> Any:
+        """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``."""
+        if self.kind == "region":
+            shape = np.shape(self["logits"])
+            shape = shape if self.axis is None else (*shape[: self.axis], *shape[self.axis + 1 :])
+        mask = xp.broadcast_to(True if self["where"] is None else xp.asarray(self["where"]), shape)
+        ignored = self["ignore_index"]
+        return mask if ignored is None else without_ignored(xp.asarray(self["labels"]), ignored, mask)
+
+
+def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:
+    """The call with its arguments by name; functions that are no loss of this package raise."""
+    names = inspect.signature(loss).parameters if callable(loss) else {}
+    if "reduction" not in names or not {"axis", "hidden"} & {*names}:
+        raise TypeError(f"loss: got {loss!r}; expected a loss of jaxce, such as jaxce.cross_entropy.")
+    return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
+
+
+def value_of(call: Call) -> Any:
+    """The loss itself; shapes that do not fit are drawn in a note of the error."""
+    try:
+        return call.loss(**call.given)
+    except (TypeError, ValueError) as error:
+        if drawing := draw_shapes(call):
+            error.add_note(drawing)
+        raise
+
+
+def check_groups(groups: Any, num_groups: int | None, shape: tuple[int, ...]) -> None:
+    """Groups must come with their number, one for each example."""
+    if groups is None:
+        return
+    if num_groups is None:
+        raise ValueError("num_groups: got None; expected the number of groups, which shapes depend on.")
+    if np.shape(groups) != shape:
+        raise ValueError(f"groups: got shape {np.shape(groups)}; expected one per example, shape {shape}.")
+
+
+def check_concrete(call: Call) -> None:
+    """`explain` reads values, so it cannot run in compiled code."""
+    for name, value in call.given.items():
+        if isinstance(value, jax.core.Tracer):
+            raise TypeError(f"{name}: got a traced array; explain needs values. Inside jit, use jaxce.summarize.")
+
+
+def draw_shapes(call: Call) -> str:
+    """The shapes of logits and labels, one under the other, with a mark where they differ; empty if they fit."""
+    shapes = [getattr(call.given.get(name), "shape", None) for name in (call.input, "labels")]
+    if not shapes[0] or shapes[1] is None or not isinstance(call["axis"], int | None):
+        return ""
+    x, y = [*shapes[0]], [*shapes[1]]
+    axis = (-1 if call["axis"] is None else call["axis"]) % len(x)
+    expected = [*x]
+    if call.has_ids:
+        expected[axis] = None
+        y[axis:axis] = [None] if len(y) < len(x) else []
+    extra = sum(n is not None for n in y) - sum(n is not None for n in expected)
+    rank = max(len(x), len(y))
+    wrong = [a != b for a, b in itertools.zip_longest(y, expected)]
+    if not any(wrong):
+        return ""
+    top = [f"C={n}" if d == axis and call.kind != "linear" else str(n) for d, n in enumerate(x)] + [""] * (
+        rank - len(x)
+    )
+    bottom = ["" if n is None else str(n) for n in y] + [""] * (rank - len(y))
+    marks = ["^" * max(len(b), 1) if w else "" for b, w in zip(bottom, wrong, strict=True)]
+    widths = [max(map(len, column)) + 2 for column in zip(top, bottom, marks, strict=True)]
+    reason = {1: "  one axis too many"}.get(extra, f"  {extra} axes too many" if extra > 1 else "")
+    return "\n".join(
+        (f"{name:<{max(len(call.input), 6)}}" + "".join(map(str.rjust, cells, widths))).rstrip() + end
+        for name, cells, end in ((call.input, top, ""), ("labels", bottom, ""), ("", marks, reason))
+    )

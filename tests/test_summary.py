@@ -1,0 +1,129 @@
+"""What `summarize` tells in compiled code, whole, in microbatches and over devices."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import jaxce
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(16, 5)).astype(np.float32)
+Y = RNG.integers(0, 5, 16).astype(np.int32)
+Y[[3, 9]] = -1
+DOCUMENTS = (np.arange(16) // 6).astype(np.int32)
+WEIGHTS = RNG.uniform(0.5, 2, 5).astype(np.float32)
+NONE = jaxce.cross_entropy(X, Y, class_weights=WEIGHTS, ignore_index=-1, reduction="none")
+
+
+def summary(x=X, y=Y, groups=DOCUMENTS, top_k=6):
+    options = {"class_weights": WEIGHTS, "ignore_index": -1, "groups": groups, "num_groups": 3}
+    return jaxce.summarize(jaxce.cross_entropy, x, y, top_k=top_k, **options)
+
+
+def assert_equal(got, want):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6)
+
+
+def test_totals_by_class_and_by_group():
+    told, w = jax.jit(summary)(), np.where(Y < 0, 0, WEIGHTS[Y])
+    for totals, ids, number in ((told.by_class, Y, 5), (told.by_group, DOCUMENTS, 3)):
+        for c in range(number):
+            np.testing.assert_allclose(totals.loss[c], np.asarray(NONE)[ids == c].sum(), rtol=2e-6)
+            np.testing.assert_allclose(totals.weight[c], w[ids == c].sum(), rtol=2e-6)
+    assert (told.counts["masked"], told.firsts["masked"]) == (2, 3)
+    assert told.firsts["nan"] == -1
+
+
+@pytest.mark.parametrize("cuts", [(4, 8), (1, 15), (3, 3)])
+def test_microbatches_add(cuts):
+    parts = [slice(0, cuts[0]), slice(*cuts), slice(cuts[1], 16)]
+    assert_equal(sum(summary(X[p], Y[p], DOCUMENTS[p]) for p in parts if X[p].size), summary())
+
+
+@pytest.mark.parametrize("axis_types", [AxisType.Auto, AxisType.Explicit])
+def test_devices_add(axis_types):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_types,))
+    rows = P("data")
+
+    @partial(jax.shard_map, mesh=mesh, in_specs=(rows, rows, rows), out_specs=P())
+    def every(x, y, groups):
+        return summary(x, y, groups).psum("data")
+
+    with jax.set_mesh(mesh):
+        told = jax.jit(every)(*(jax.device_put(a, jax.NamedSharding(mesh, rows)) for a in (X, Y, DOCUMENTS)))
+    assert_equal(told, summary())
+
+
+@pytest.mark.parametrize("axis_types", [AxisType.Auto, AxisType.Explicit])
+def test_split_arrays_need_nothing(axis_types):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_types,))
+    with jax.set_mesh(mesh):
+        split = [jax.device_put(a, jax.NamedSharding(mesh, P("data"))) for a in (X, Y, DOCUMENTS)]
+        told = jax.jit(summary)(*split)
+    assert_equal(told, summary())
+
+
+def test_invalid_ids_and_nan_are_counted_and_named():
+    y, x = Y.copy(), X.copy()
+    y[[5, 11]], x[7], x[3] = (5, -7), np.nan, np.nan  # row 3 is masked
+    told = jax.jit(lambda x, y: summary(x, y))(x, y)
+    assert {name: int(n) for name, n in told.counts.items()} == {"masked": 2, "invalid": 2, "nan": 3}
+    assert {name: int(n) for name, n in told.firsts.items()} == {"masked": 3, "invalid": 5, "nan": 5}
+    assert told.top_indices[:3].tolist() == [5, 7, 11]
+    assert np.isnan(told.top_losses).tolist() == [True] * 3 + [False] * 3
+    assert "2 invalid, first: example 5." in str(told)
+    finite = [c for c in range(5) if c != Y[7]]
+    assert np.isfinite(told.by_class.loss).tolist() == [c in finite for c in range(5)]
+
+
+def test_binary_labels_are_two_classes():
+    labels = (RNG.random(X.shape) < 0.3).astype(np.float32)
+    told = jax.jit(partial(jaxce.summarize, jaxce.sigmoid_binary_cross_entropy))(X, labels)
+    losses = jaxce.sigmoid_binary_cross_entropy(X, labels, reduction="none")
+    np.testing.assert_allclose(told.by_class.loss, [losses[labels < 0.5].sum(), losses[labels > 0.5].sum()], rtol=2e-6)
+    bad = jax.jit(partial(jaxce.summarize, jaxce.sigmoid_binary_cross_entropy))(X, 255 * labels)
+    assert bad.counts["invalid"] == bad.counts["nan"] == int(labels.sum())
+
+
+def test_fewer_examples_than_asked():
+    told = summary(X[:2], Y[:2], DOCUMENTS[:2])
+    assert told.top_indices[2:].tolist() == [-1] * 4
+    assert np.isneginf(told.top_losses[2:]).all()
+
+
+def test_a_summary_has_no_gradient_and_prints_when_traced():
+    def loss(x):
+        told = summary(x)
+        assert str(told) == "Summary of cross_entropy, traced"
+        return jaxce.cross_entropy(x, Y, ignore_index=-1), told
+
+    (_, told), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(X)
+    assert_equal(told, summary())
+    assert np.isfinite(gradient).all()
+
+
+def test_a_step_reads_the_logits_once_more_at_most():
+    x, y = jnp.zeros((256, 4000)), jnp.zeros(256, jnp.int32)
+
+    def bytes_of(f):
+        return jax.jit(jax.value_and_grad(f, has_aux=True)).lower(x).compile().cost_analysis()["bytes accessed"]
+
+    plain = bytes_of(lambda x: (jaxce.cross_entropy(x, y), 0))
+    told = bytes_of(lambda x: (jaxce.cross_entropy(x, y), jaxce.summarize(jaxce.cross_entropy, x, y)))
+    assert told - plain <= 1.05 * x.size * 4
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match=r"^num_groups: got None; expected the number"):
+        jaxce.summarize(jaxce.cross_entropy, X, Y % 5, groups=DOCUMENTS)
+    with pytest.raises(ValueError, match=r"^groups: got shape \(3,\); expected one per example, shape \(16,\)"):
+        jaxce.summarize(jaxce.cross_entropy, X, Y % 5, groups=jnp.zeros(3, int), num_groups=2)
+    with pytest.raises(TypeError):
+        summary() + 1
