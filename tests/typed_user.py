@@ -32,6 +32,19 @@ def reductions(x: Array, y: Array) -> None:
     assert_type(sum([jaxce.dice_loss(x, y, reduction="total")], jaxce.Total(x, x)), jaxce.Total)
 
 
+def totals(x: Array, y: Array) -> None:
+    total = jaxce.cross_entropy(x, y, reduction="total")
+    assert_type(0.5 * total + total / np.float32(2) + jaxce.Total.zero(), jaxce.Total)
+    assert_type(total.sum(axis=0).psum("data").mean(), Array)
+    jaxce.value_and_grad(lambda x, y: total, microbatches=4)(x, y)
+
+
+def dense(x: Array, y: Array, has_aux: bool) -> None:
+    assert_type(jaxce.cross_entropy(x, y, has_aux=True), tuple[Array, jaxce.CrossEntropyAux])
+    assert_type(jaxce.cross_entropy(x, y, has_aux=True, reduction="total"), tuple[jaxce.Total, jaxce.CrossEntropyAux])
+    assert_type(jaxce.cross_entropy(x, y, has_aux=has_aux), Array | tuple[Array, jaxce.CrossEntropyAux])
+
+
 def numpy_numbers(x: Array, y: Array) -> Array:
     return jaxce.focal_loss(x, y, gamma=np.float32(2), label_smoothing=np.asarray(0.1))
 
