@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-from jaxce._types import AnyArray, Hyperparameter
+from jaxce._types import AnyArray, Bound, Hyperparameter
 
 
 def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
@@ -27,12 +27,12 @@ def fill_masked(x: Array, mask: Array | None, filler: float = 0.0) -> Array:
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))
 
 
-def is_in_range(x: AnyArray, low: float = 0) -> Any:
+def is_in_range(x: AnyArray, low: Bound = 0) -> Any:
     """Whether ``x`` lies in [low, 1], up to a rounding of 1e-5: the mean of several probabilities may exceed 1."""
     return distance_from_middle(x, low) <= (1 - low) / 2 + 1e-5
 
 
-def distance_from_middle(x: AnyArray, low: float = 0) -> Any:
+def distance_from_middle(x: AnyArray, low: Bound = 0) -> Any:
     """``|x - (low + 1) / 2|``."""
     return abs(x - (low + 1) / 2)
 

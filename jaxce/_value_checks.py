@@ -22,7 +22,7 @@ from jaxce._debug import Found, is_debugging, raise_if
 from jaxce._hints import LOGITS_FIX, Hint, binary_hint, row_sum_hint
 from jaxce._numerics import compute_dtype, is_in_range, nan_where_invalid
 from jaxce._sharding import is_explicit
-from jaxce._types import AnyArray, AxisName, Ids, Inputs, Probs, RegionInputs, SigmoidInputs, Size
+from jaxce._types import AnyArray, AxisName, Bound, Ids, Inputs, Probs, RegionInputs, SigmoidInputs, Size
 
 MAX_SUM_ERROR = 0.01
 """How much the sum of a row of probabilities may differ from 1: bfloat16 has three digits."""
@@ -156,7 +156,7 @@ def check_weights(name: str, weights: Float[Array, "..."]) -> Float[Array, "..."
     return raise_or_nan(name, weights, weights >= 0, "negative or NaN")
 
 
-def check_number(name: str, number: AnyArray, low: float, high: float, dtype: DTypeLike) -> AnyArray:
+def check_number(name: str, number: AnyArray, low: Bound, high: Bound, dtype: DTypeLike) -> AnyArray:
     """A hyperparameter in ``[low, high]``, in the computing dtype."""
     ok = (number >= low) & (number <= high)
     return _number_or_nan(name, number, ok, f"in [{low}, {high}]", dtype)
@@ -167,11 +167,12 @@ def check_positive(name: str, number: AnyArray, dtype: DTypeLike) -> AnyArray:
     return _number_or_nan(name, number, (number > 0) & (number < jnp.inf), "above 0 and finite, or None", dtype)
 
 
-def _number_or_nan(name: str, number: Any, ok: Any, expected: str, dtype: DTypeLike) -> AnyArray:
+def _number_or_nan(name: str, number: AnyArray, ok: Any, expected: str, dtype: DTypeLike) -> AnyArray:
     def describe(found: Found) -> str:
         return f"{name}: got {found.value}{found.place}; expected a number {expected}."
 
-    return nan_where_invalid(number.astype(dtype), find_invalid(ok, number, describe))
+    valid, number = find_invalid(ok, number, describe), number.astype(dtype)
+    return number if valid is None else nan_where_invalid(jnp.asarray(number), valid)
 
 
 def raise_or_nan(
