@@ -10,6 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxce
+from jaxce._explain._summary import _top
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype(np.float32)
@@ -90,6 +91,12 @@ def test_binary_labels_are_two_classes():
     np.testing.assert_allclose(told.by_class.loss, [losses[labels < 0.5].sum(), losses[labels > 0.5].sum()], rtol=2e-6)
     bad = jax.jit(partial(jaxce.summarize, jaxce.sigmoid_binary_cross_entropy))(X, 255 * labels)
     assert bad.counts["invalid"] == bad.counts["nan"] == int(labels.sum())
+
+
+def test_nan_of_either_sign_comes_first():
+    losses, indices = _top(jnp.array([1.0, jnp.nan, -jnp.nan, 5.0]), 3)
+    assert indices.tolist() == [1, 2, 3]
+    assert np.isnan(losses).tolist() == [True, True, False]
 
 
 def test_fewer_examples_than_asked():

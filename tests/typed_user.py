@@ -32,6 +32,11 @@ def reductions(x: Array, y: Array) -> None:
     assert_type(sum([jaxce.dice_loss(x, y, reduction="total")], jaxce.Total(x, x)), jaxce.Total)
 
 
+def accounts(x: Array, y: Array) -> None:
+    assert_type(jaxce.explain(jaxce.cross_entropy, x, y, top_k=3, label_smoothing=0.1), jaxce.Explanation)
+    assert_type(jaxce.summarize(jaxce.cross_entropy, x, y, where=x[:, 0] > 0).total, jaxce.Total)
+
+
 def numpy_numbers(x: Array, y: Array) -> Array:
     return jaxce.focal_loss(x, y, gamma=np.float32(2), label_smoothing=np.asarray(0.1))
 
