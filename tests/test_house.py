@@ -20,7 +20,7 @@ CHECKS = {
     *("torch._arguments", "torch._labels"),
 }
 
-MOST_LINES = {"core": 3650, "torch": 1220}
+MOST_LINES = {"core": 3651, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

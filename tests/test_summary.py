@@ -105,6 +105,16 @@ def test_fewer_examples_than_asked():
     assert np.isneginf(told.top_losses[2:]).all()
 
 
+def test_none_that_counts():
+    told = summary(y=np.full(16, -1, np.int32))
+    assert str(told).splitlines() == [
+        "cross_entropy: no mean (0 / 0) over 16 examples.",
+        "16 masked, first: example 0.",
+        "By class: no example counts.",
+        "By group: no example counts.",
+    ]
+
+
 def test_a_summary_has_no_gradient_and_prints_when_traced():
     def loss(x):
         told = summary(x)
