@@ -75,6 +75,17 @@ def test_one_example_and_every_dtype():
         assert jaxce.explain(jaxce.dice_loss, jnp.asarray(IMAGES, dtype), PIXELS, axis=1).classes["TP"]
 
 
+def test_no_examples_and_none_that_counts():
+    for told in (
+        jaxce.explain(jaxce.cross_entropy, X[:0], Y[:0]),
+        jaxce.explain(jaxce.cross_entropy, X, Y % 3, where=np.zeros(4, bool)),
+    ):
+        assert (told.value, told.total, told.divisor, told.examples["example"]) == (0, 0, 0, [])
+        assert told.classes["share"] == [0, 0, 0]
+        assert len(told.checks) == (told.masked > 0)
+        assert "; the mean is 0 / 0" in str(told)
+
+
 def test_decode_names_the_classes():
     told = worked(decode=["cat", "dog", "owl"].__getitem__)
     assert told.examples["label"] == ["dog", "owl", "cat"]

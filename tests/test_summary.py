@@ -10,6 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxce
+from jaxce._explain._summary import _top
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype(np.float32)
@@ -92,10 +93,26 @@ def test_binary_labels_are_two_classes():
     assert bad.counts["invalid"] == bad.counts["nan"] == int(labels.sum())
 
 
+def test_nan_of_either_sign_comes_first():
+    losses, indices = _top(jnp.array([1.0, jnp.nan, -jnp.nan, 5.0]), 3)
+    assert indices.tolist() == [1, 2, 3]
+    assert np.isnan(losses).tolist() == [True, True, False]
+
+
 def test_fewer_examples_than_asked():
     told = summary(X[:2], Y[:2], DOCUMENTS[:2])
     assert told.top_indices[2:].tolist() == [-1] * 4
     assert np.isneginf(told.top_losses[2:]).all()
+
+
+def test_none_that_counts():
+    told = summary(y=np.full(16, -1, np.int32))
+    assert str(told).splitlines() == [
+        "cross_entropy: no mean (0 / 0) over 16 examples.",
+        "16 masked, first: example 0.",
+        "By class: no example counts.",
+        "By group: no example counts.",
+    ]
 
 
 def test_a_summary_has_no_gradient_and_prints_when_traced():

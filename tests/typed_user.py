@@ -45,6 +45,11 @@ def dense(x: Array, y: Array, has_aux: bool) -> None:
     assert_type(jaxce.cross_entropy(x, y, has_aux=has_aux), Array | tuple[Array, jaxce.CrossEntropyAux])
 
 
+def accounts(x: Array, y: Array) -> None:
+    assert_type(jaxce.explain(jaxce.cross_entropy, x, y, top_k=3, label_smoothing=0.1), jaxce.Explanation)
+    assert_type(jaxce.summarize(jaxce.cross_entropy, x, y, where=x[:, 0] > 0).total, jaxce.Total)
+
+
 def numpy_numbers(x: Array, y: Array) -> Array:
     return jaxce.focal_loss(x, y, gamma=np.float32(2), label_smoothing=np.asarray(0.1))
 

@@ -121,7 +121,7 @@ def checks_of(terms: Terms, value: float | None, guess: float) -> tuple[str, ...
         left_out, unit = int(mask.size - mask.sum()), "pixels" if call.kind == "region" else "examples"
         told.append(f"{left_out} of {mask.size} {unit} ({left_out / mask.size * 100:.0f} %) are masked or ignored.")
     mean, divisor = float(losses.mean()) if losses.size else 0.0, float(weights.sum())
-    if call["reduction"] == "mean" and not math.isclose(divisor, losses.size, rel_tol=1e-6):
+    if call["reduction"] == "mean" and divisor and not math.isclose(divisor, losses.size, rel_tol=1e-6):
         told.append(
             f'The mean of reduction="none" is {mean:.4f}: it divides by {losses.size} examples,'
             f" not by the sum of the weights, {divisor:.6g}."

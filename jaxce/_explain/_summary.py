@@ -93,12 +93,13 @@ class Summary:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
             return f"Summary of {self.loss}, traced"
         loss, weight, size = (float(a) for a in (self.total.loss, self.total.weight, self.size))
-        mean = number(loss / weight) if weight else "of nothing"
-        told = [f"{self.loss}: mean {mean} = {number(loss)} / {number(weight)} over {number(size)} examples."]
+        sums = f"{number(loss)} / {number(weight)}"
+        mean = f"mean {number(loss / weight)} = {sums}" if weight else f"no mean ({sums})"
+        told = [f"{self.loss}: {mean} over {number(size)} examples."]
         for name, count in self.counts.items():
             told += [f"{int(count)} {name}, first: example {int(self.firsts[name])}."] if int(count) else []
         worst = zip(self.top_indices.tolist(), self.top_losses.tolist(), strict=True)
-        lines = [f"example {i} has {_share(value, loss)}" for i, value in worst if i >= 0]
+        lines = [f"example {i} has {_share(value, loss)}" for i, value in worst if i >= 0 and value]
         told += [f"Highest losses: {', '.join(lines)}."] if lines else []
         named = {"class": self.by_class, "group": self.by_group}
         return "\n".join([*told, *(_sentence(name, t, loss) for name, t in named.items() if t is not None)])
@@ -115,7 +116,7 @@ def _sentence(name: str, totals: Total, loss: float) -> str:
     parts = [
         f"{i} has {_share(float(values[i]), loss)} of weight {number(float(weights[i]))}" for i in order if weights[i]
     ]
-    return f"By {name}: {', '.join(parts)}."
+    return f"By {name}: {', '.join(parts) or 'no example counts'}."
 
 
 def summarize(

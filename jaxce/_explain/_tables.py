@@ -39,7 +39,7 @@ class Terms:
 
     def means(self, sums: np.ndarray, totals: np.ndarray) -> dict[str, Any]:
         """Columns for sums of losses and of weights."""
-        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals != 0)
+        means = np.divide(sums, totals, out=np.zeros(len(sums)), where=totals != 0)
         return {"weight": totals, "mean loss": means, "share": self.shares(sums)}
 
 
