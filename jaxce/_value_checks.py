@@ -62,7 +62,7 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
-def primal(x: AnyArray) -> AnyArray:
+def primal(x: Any) -> Any:
     """``x`` without its tangent: a derivative outside of `jit` traces tangents, and knows the values."""
     return lax.stop_gradient(x) if isinstance(x, jax.core.Tracer) else x
 

@@ -209,6 +209,9 @@ MISTAKES = {
 }
 
 ANNOTATED_AWAY = {
+    "no label smoothing",
+    "a box of Flax",
+    "a traced axis",
     "labels as a list",
     "mask as a list",
     "axis of another type",
