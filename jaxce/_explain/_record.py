@@ -152,7 +152,7 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def number(value: float) -> str:
+def number(value: Any) -> str:
     """Four digits after the point; integers without, and tiny or huge numbers with an exponent."""
     if not 1e-3 <= abs(value) < 1e6:
         return f"{value + 0.0:.3g}"  # + 0.0: no sign for zero
