@@ -1,5 +1,6 @@
 """Argument checks of `value_and_grad`: positions, the batch, mesh axes, and the result of the loss function."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,10 @@ def open_argnums(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
         check_integer("argnums", position)
         if not -count <= position < count:
             raise ValueError(f"argnums: got {position}; expected one of the {count} positional arguments.")
-    return tuple(operator.index(position) % count for position in positions)
+    opened = tuple(operator.index(position) % count for position in positions)
+    if len(set(opened)) < len(opened):
+        raise ValueError(f"argnums: got {argnums}; expected each argument once.")
+    return opened
 
 
 def open_axis_name(axis_name: AxisName | None) -> tuple[str, ...]:
@@ -48,7 +52,13 @@ def check_batch(batch: dict[int, Any], microbatches: int) -> None:
         raise ValueError(f"microbatches: got {microbatches} and no batch; expected a batch as a positional argument.")
     for position, argument in batch.items():
         for path, leaf in jax.tree.leaves_with_path(argument):
-            shape = getattr(leaf, "shape", ())
+            shape, devices = getattr(leaf, "shape", ()), _devices_of_rows(leaf)
+            if shape and not shape[0] % microbatches and shape[0] // microbatches % devices:
+                raise ValueError(
+                    f"microbatches: got {microbatches} for an array of shape {shape} split over {devices} devices,"
+                    f" argument {position}{jax.tree_util.keystr(path)}; expected microbatches of a multiple of"
+                    f" {devices} rows. Use fewer microbatches."
+                )
             if not shape or shape[0] % microbatches:
                 got = f"{microbatches} for an array of shape {shape}" if shape else f"{microbatches} for a number"
                 fix = "Pad the batch, masked by where=." if shape else "Pass shared values by keyword."
@@ -56,6 +66,13 @@ def check_batch(batch: dict[int, Any], microbatches: int) -> None:
                     f"microbatches: got {got}, argument {position}{jax.tree_util.keystr(path)}; expected a first axis"
                     f" that {microbatches} divides. {fix}"
                 )
+
+
+def _devices_of_rows(leaf: Any) -> int:
+    """The number of devices over which an explicit mesh splits the first axis."""
+    sharding = jax.typeof(leaf).sharding
+    names = sharding.spec[0] if len(sharding.spec) else None
+    return math.prod(sharding.mesh.shape[name] for name in ((names,) if isinstance(names, str) else names or ()))
 
 
 def open_result(result: Any, has_aux: bool, names: tuple[str, ...], perturbed: Array) -> tuple[Total, Any]:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -31,10 +32,21 @@ class _Index:
     value: Array
 
 
-_context = jax.make_user_context(default_value=() if os.environ.get("JAXCE_DEBUG", "0") not in ("", "0") else None)
-"""None when debugging is off, else the tuple of the indices to name. JAX traces anew for every other value."""
-_found: list[str] = []
-"""Messages about invalid values, in the order in which the host heard of them."""
+class _On(NamedTuple):
+    """Debugging is on: the thread that hears of errors, or None for the environment variable, and indices to name."""
+
+    thread: int | None
+    indices: tuple[_Index, ...] = ()
+
+
+_is_on = os.environ.get("JAXCE_DEBUG", "").lower() not in ("", "0", "false", "off", "no")
+_context = jax.make_user_context(default_value=_On(None) if _is_on else None)
+"""None when debugging is off. JAX traces anew for every other value."""
+_messages: dict[int | None, list[list[str]]] = {}
+"""Messages about invalid values for each open context of a thread, the innermost last."""
+
+MIN_ALIKE = 8
+"""Fewer values may all be alike by chance."""
 
 
 class Found(NamedTuple):
@@ -53,7 +65,7 @@ def debug(*, enabled: bool = True) -> AbstractContextManager[None]:
     Use it when a loss is NaN: the error names the argument, the position, the `vmap` index and the shard. It also finds
     logits that are not finite or are probabilities, and label rows that do not sum to 1. JAX compiles functions again
     for the context, and exported programs cannot have the checks. The environment variable ``JAXCE_DEBUG=1`` turns it
-    on everywhere.
+    on everywhere; over several devices it logs the errors.
 
     Args:
         enabled: False turns the checks off within another such context.
@@ -93,18 +105,24 @@ def debug(*, enabled: bool = True) -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _debugging(enabled: bool) -> Iterator[None]:
-    if not is_debugging():
-        _found.clear()
+    if not enabled:
+        with _context(None):
+            yield
+        return
+    thread, messages = threading.get_ident(), list[str]()
+    _messages.setdefault(thread, []).append(messages)
     try:
-        with _context(() if enabled else None):
+        with _context(_On(thread)):
             yield
             jax.effects_barrier()
     except jax.errors.JaxRuntimeError as error:
-        if not _found:
+        if not messages:
             raise
-        raise ValueError(_found[0]) from error
-    if _found:
-        raise ValueError(_found[0])
+        raise ValueError(messages[0]) from error
+    finally:
+        _messages[thread].pop()
+    if messages:
+        raise ValueError(messages[0])
 
 
 def is_debugging() -> bool:
@@ -118,20 +136,23 @@ def named_index(name: str, value: Array) -> Iterator[None]:
     if not is_debugging():
         yield
         return
-    with _context((*_context.value, _Index(name, value))):
+    with _context(_On(_context.value.thread, (*_context.value.indices, _Index(name, value)))):
         yield
 
 
 def raise_if(
     suspect: Array,
-    find: Callable[..., tuple[Array, Array]],
+    find: Callable[..., tuple[Array, ...]],
     operands: tuple[Any, ...],
     describe: Callable[[Found], str],
 ) -> None:
-    """Compiles a check: if any of ``suspect``, ``find(*operands)`` tells which values are invalid, if any are."""
-    indices = _context.value
+    """Compiles a check: if any of ``suspect``, ``find(*operands)`` tells which values are invalid, and the values.
+
+    A third array tells which are exempt. Then all the others must be invalid, or none is.
+    """
+    thread, indices = _context.value
     names, values = [index.name for index in indices], [index.value for index in indices]
-    _check(find, partial(_raise_found, describe, names), 0, *lax.stop_gradient((suspect, operands, values)))
+    _check(find, partial(_raise_found, thread, describe, names), 0, *lax.stop_gradient((suspect, operands, values)))
 
 
 def _check(find: Any, raise_found: Any, batch_axes: int, *arrays: Any) -> None:
@@ -154,7 +175,9 @@ def _check(find: Any, raise_found: Any, batch_axes: int, *arrays: Any) -> None:
 
 def _report(find: Any, raise_found: Any, operands: Any, indices: list[Array]) -> None:
     """Calls the host with the number of invalid values and the first of them."""
-    invalid, values = find(*operands)
+    invalid, values, *exempt = find(*operands)
+    if exempt:
+        invalid = invalid & jnp.all(invalid | exempt[0]) & (invalid.size >= MIN_ALIKE)
     count, position = jnp.sum(invalid), []
     for d, n in enumerate(invalid.shape):  # one axis after the other: a mesh cannot split what a reshape merges
         along = axis_index(invalid, d)
@@ -166,6 +189,7 @@ def _report(find: Any, raise_found: Any, operands: Any, indices: list[Array]) ->
 
 
 def _raise_found(
+    thread: int | None,
     describe: Callable[[Found], str],
     names: list[str],
     batch_axes: int,
@@ -184,7 +208,8 @@ def _raise_found(
     place += "".join(f", {name} {int(np.asarray(index)[batch])}" for name, index in zip(names, indices, strict=True))
     place += "".join(f", shard {name}={int(index)}" for name, index in shard.items())
     message = describe(Found(int(count), size, np.asarray(value)[()], inner, place))
-    _found.append(message)
+    if contexts := _messages.get(thread):
+        contexts[-1].append(message)
     if jax.device_count() == 1:
         raise ValueError(message)
     logging.getLogger("jaxce").error(message)  # one device must not stop while others wait for it in a collective

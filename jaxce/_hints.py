@@ -14,13 +14,15 @@ Hint: TypeAlias = Callable[[Any], str]
 BINARY_FIX = "use sigmoid_binary_cross_entropy"
 """What takes binary labels instead of a softmax loss, in messages."""
 
-LOGITS_FIX = "Logits become probabilities with jax.nn.softmax."
+LOGITS_FIX = "Logits come first, then labels; other logits become probabilities with jax.nn.softmax."
+
+SOFTMAX_FIX = "The loss applies softmax itself: pass logits; the logits of probabilities are jnp.log(probs)."
 
 
 def id_hint(value: int, dtype: np.dtype[Any], ignore_index: Any) -> str:
     """The usual fix for an invalid id."""
     bounds = jnp.iinfo(dtype)
-    if value < 0 and isinstance(ignore_index, int) and ignore_index - value == bounds.max - bounds.min + 1:
+    if value < 0 and hasattr(ignore_index, "__index__") and ignore_index - value == bounds.max - bounds.min + 1:
         unsigned = f"u{dtype}"
         return f"ignore_index={ignore_index} does not fit {dtype}; use labels.astype(jnp.{unsigned})."
     if value < 0:
@@ -30,16 +32,20 @@ def id_hint(value: int, dtype: np.dtype[Any], ignore_index: Any) -> str:
 
 def row_sum_hint(binary_fix: str, value: Any) -> str:
     if value == 0:
-        return "Mask rows without a label with where=."
+        return (
+            f"For several classes at once, or a binary mask, {binary_fix}; else mask rows without a label with where=."
+        )
     return f"For several classes at once {binary_fix}; else divide each row by its sum."
 
 
 def binary_hint(negative_label: int) -> Hint:
     def hint(value: Any) -> str:
         if negative_label == 0 and value == -1:
-            return "Signs become labels of 0 and 1 with (labels + 1) / 2."
+            return "Signs become labels of 0 and 1 with (labels + 1) / 2; if -1 means no label, pass where=labels >= 0."
         if value == 255:
-            return "A mask of 0 and 255 becomes labels with labels > 0."
+            return (
+                "A mask of 0 and 255 becomes labels with labels > 0; if 255 means no label, pass where=labels != 255."
+            )
         return "Labels of 0 and 1 become signs with 2 * labels - 1." if value == 0 else ""
 
     return hint
@@ -62,10 +68,8 @@ def label_hint(labels: Shape, shape: Shape, axis: int, binary_fix: str) -> str:
         return f" One-hot rows become ids with jnp.argmax(labels, {axis}); for a mask of 0 and 1 {binary_fix}."
     if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
         return f" Drop the class axis with {without_axis('labels', len(shape), axis)} or jnp.squeeze(labels, {axis})."
-    for other in range(len(shape)):
-        if labels == shape[:other] + shape[other + 1 :]:
-            return f" They would fit axis={other}."
-    return ""
+    fitting = [f"axis={d}" for d in (1, 0, *range(2, len(shape))) if labels == shape[:d] + shape[d + 1 :]]
+    return f" They would fit {' or '.join(fitting)}." if fitting else ""
 
 
 def without_axis(name: str, ndim: int, axis: int) -> str:

@@ -1,7 +1,6 @@
 """Argument checks and conversion: the functions ``open_*`` return records, and no formula raises.
 
-Invalid shapes and dtypes raise while tracing. Invalid values raise when they are concrete. Traced, they become NaN, and
-`checkify` reports them.
+Invalid shapes and dtypes raise while tracing, invalid values when they are concrete. Traced values become NaN.
 """
 
 from typing import Any
@@ -86,7 +85,7 @@ def open_softmax(
             ignore_index,
             f"With one class every loss is 0; for binary labels {binary_fix} on {without_axis(name, x.ndim, axis)}.",
         )
-    if is_debugging() and normalized and not only_ids:
+    if is_debugging() and normalized and class_axis_name is None:
         (check_log_probs if name == "log_probs" else check_not_probabilities)(x, mask, axis)
     return SoftmaxInputs(
         logits=x,
@@ -150,6 +149,7 @@ def open_sigmoid(
     mask = open_mask(where, examples)
     logit_mask = broadcast_mask(mask, x, axis) if rows else mask
     return SigmoidInputs(
+        name=name,
         logits=fill_masked(x, logit_mask, filler),
         axis=axis,
         mask=mask,

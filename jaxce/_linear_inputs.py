@@ -16,7 +16,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._debug import is_debugging
+from jaxce._class_axis import mask_rows
 from jaxce._inputs import (
     array,
     check_choice,
@@ -46,7 +46,7 @@ from jaxce._types import (
     Size,
     Tokens,
 )
-from jaxce._value_checks import check_finite_rows, check_positive
+from jaxce._value_checks import check_finite, check_positive
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -80,8 +80,6 @@ def open_linear(
     examples = h.shape[:-1]
     y = _label_ids(labels, examples, h.shape)
     ids, mask = ids_and_mask(y, classes * shards(class_axis_name), where, ignore_index)
-    if is_debugging():
-        check_finite_rows("hidden", h, mask, h.ndim - 1, jnp.asarray(True))
     tokens = Tokens(
         hidden=h,
         labels=ids,
@@ -104,6 +102,15 @@ def open_linear(
         class_axis_name,
         linear_sharding(h, w, kernel_layout, in_specs, jax.tree.leaves((tokens, layer))),
     )
+
+
+def check_layer(x: LinearInputs, suspect: Array) -> None:
+    """Under `debug`: hidden states and kernel must be finite, and a bias finite or ``-inf``."""
+    tokens, layer = x.tokens, x.layer
+    check_finite("hidden", mask_rows(tokens.hidden, tokens.mask, tokens.hidden.ndim - 1), suspect)
+    check_finite("kernel", layer.kernel, suspect)
+    if layer.bias is not None:
+        check_finite("bias", layer.bias, suspect, -math.inf)
 
 
 def _positive(name: str, value: Hyperparameter | None, dtype: DTypeLike) -> AnyArray | None:

@@ -92,6 +92,7 @@ def multiclass_hinge_loss(
         p=(p, 1, math.inf),
         reduction=reduction,
         only_ids=True,
+        normalized=False,
     )
     formula = _weston_watkins if variant == "weston-watkins" else _crammer_singer
     return run_loss(formula, x, reduction)

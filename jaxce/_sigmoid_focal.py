@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._inputs import open_sigmoid
@@ -91,8 +91,9 @@ def _sigmoid_focal_loss(x: SigmoidInputs) -> tuple[Array, float]:
     z, y, alpha = x.logits.astype(x.labels.dtype), smoothed_labels(x), x["alpha"]
     one_minus_p_t = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
     alpha_t = jnp.ones((), y.dtype) if alpha is None else y * alpha + (1 - y) * (1 - alpha)
-    focal = safe_power(one_minus_p_t, x["gamma"])
-    return in_classes(x, alpha_t * safe_multiply(focal, binary_cross_entropy_from_logits(z, y, None)))
+    focal, h = safe_power(one_minus_p_t, x["gamma"]), binary_cross_entropy_from_logits(z, y, None)
+    focal = jnp.where(jnp.isinf(h), lax.stop_gradient(focal), focal)  # its derivative is 0 there, and 0 * inf is NaN
+    return in_classes(x, alpha_t * safe_multiply(focal, h))
 
 
 def asymmetric_loss(

@@ -3,14 +3,16 @@
 import math
 from typing import Literal
 
+import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._cross_entropy import cross_entropy_from_logits, describe, nll_from_log_probs
+from jaxce._debug import is_debugging
 from jaxce._inputs import open_softmax
 from jaxce._linear import linear_losses
-from jaxce._linear_inputs import open_linear
+from jaxce._linear_inputs import check_layer, open_linear
 from jaxce._numerics import is_off, safe_multiply
 from jaxce._targets import target
 from jaxce._types import AxisName, Hyperparameter, PerExample, Reduced, Reduction, SoftmaxInputs
@@ -210,6 +212,8 @@ def linear_cross_entropy(
         reduction=reduction,
     )
     losses, weights, aux = linear_losses(x, _cross_entropy, needs_only_sums(reduction), has_aux)
+    if is_debugging():
+        check_layer(x, ~jnp.isfinite(losses))
     loss = apply_reduction(losses, weights, reduction)
     return (loss, aux) if has_aux else loss
 

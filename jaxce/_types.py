@@ -114,6 +114,7 @@ class SoftmaxInputs(Inputs):
 class SigmoidInputs(Inputs):
     """Logits of binary labels, with the labels as numbers; masked entries of both have filler values."""
 
+    name: str = dataclasses.field(metadata={"static": True})
     labels: Float[Array, "..."]
     pos_weight: Float[Array, "..."] | None
 

@@ -17,15 +17,17 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._class_axis import mask_rows, psum_classes
+from jaxce._class_axis import example_shape, mask_rows, psum_classes
 from jaxce._debug import Found, is_debugging, raise_if
-from jaxce._hints import LOGITS_FIX, Hint, binary_hint, row_sum_hint
+from jaxce._hints import LOGITS_FIX, SOFTMAX_FIX, Hint, binary_hint, row_sum_hint
 from jaxce._numerics import compute_dtype, is_in_range, nan_where_invalid
 from jaxce._sharding import is_explicit
 from jaxce._types import AnyArray, AxisName, Bound, Ids, Inputs, Probs, RegionInputs, SigmoidInputs, Size
 
-MAX_SUM_ERROR = 0.01
-"""How much the sum of a row of probabilities may differ from 1: bfloat16 has three digits."""
+
+def max_sum_error(dtype: DTypeLike, roundings: int = 1) -> float:
+    """How much the sum of a row of probabilities may differ from 1: 0.01, and more where the dtype has fewer digits."""
+    return max(0.01, roundings * float(jnp.finfo(dtype).eps))
 
 
 def check_ids(
@@ -90,9 +92,7 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     if isinstance(ignore_index, bool):
         raise TypeError("ignore_index: got a bool; expected one integer id, or None.")
     if isinstance(ignore_index, jax.core.Tracer) and jnp.issubdtype(ignore_index.dtype, jnp.integer):
-        with jax.numpy_dtype_promotion("standard"):
-            not_ignored = jnp.not_equal(labels, ignore_index)
-        return not_ignored if mask is None else mask & not_ignored
+        return _without_traced(labels, ignore_index, mask)
     try:
         ignored = operator.index(ignore_index)
     except TypeError:
@@ -102,6 +102,16 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     if not bounds.min <= ignored <= bounds.max:
         return mask
     not_ignored = labels != np.asarray(ignored, labels.dtype)
+    return not_ignored if mask is None else mask & not_ignored
+
+
+def _without_traced(labels: AnyArray, ignore_index: Array, mask: AnyArray | None) -> AnyArray:
+    if ignore_index.shape:
+        raise ValueError(f"ignore_index: got shape {ignore_index.shape}; expected one integer id, or None.")
+    given, held = jnp.iinfo(ignore_index.dtype), jnp.iinfo(labels.dtype)
+    low, high = max(given.min, held.min), min(given.max, held.max)
+    fits = (ignore_index >= low) & (ignore_index <= high)  # an id that wraps into the range ignores nothing either
+    not_ignored = ~(fits & (jnp.asarray(labels) == ignore_index.astype(labels.dtype)))
     return not_ignored if mask is None else mask & not_ignored
 
 
@@ -142,7 +152,7 @@ def _examine_rows(y: Array, mask: Array | None, axis: int, axis_name: AxisName |
     """Whether each label lies in [0, 1], and whether each row sums to 1, up to rounding; with the sums."""
     y = mask_rows(y, mask, axis)
     sums = psum_classes(jnp.sum(y.astype(compute_dtype(y)), axis), axis_name)
-    sums_to_1 = jnp.abs(sums - 1) <= MAX_SUM_ERROR
+    sums_to_1 = jnp.abs(sums - 1) <= max_sum_error(y.dtype)
     return is_in_range(y), sums_to_1 if mask is None else sums_to_1 | ~mask, sums
 
 
@@ -215,29 +225,43 @@ def say(
     return describe
 
 
-def check_finite_rows(name: str, x: Array, mask: Array | None, axis: int | None, suspect: Array) -> None:
+def check_finite(name: str, x: Array, suspect: Array, allowed: float = 0.0) -> None:
+    """Under `debug`: all numbers must be finite or ``allowed``; examined if any of ``suspect`` is True."""
+
+    def find(x: Array) -> tuple[Array, Array]:
+        return ~(jnp.isfinite(x) | (x == allowed)), x
+
+    raise_if(suspect, find, (x,), say(name, "not finite"))
+
+
+def check_finite_rows(name: str, x: Array, mask: Array | None, axis: int, suspect: Array) -> None:
     """Under `debug`: rows must not hold NaN, nor infinity as their maximum; examined if any of ``suspect`` is True."""
 
     def find(x: Array, mask: Array | None) -> tuple[Array, Array]:
         top = jnp.max(x, axis, initial=-jnp.inf)
+        top = jnp.where(jnp.any(jnp.isnan(x), axis), jnp.nan, top)  # a maximum over devices may lose NaN
         return ~jnp.isfinite(top) if mask is None else ~jnp.isfinite(top) & mask, top
 
     raise_if(suspect, find, (x, mask), say(name, "not finite", noun="row", shown="maximum"))
 
 
 def check_logits(inputs: Inputs | RegionInputs, suspect: Array) -> None:
-    """Under `debug`: the logits of a loss must be finite."""
+    """Under `debug`: the logits of a loss must be finite; those of classes may be ``-inf`` beside others."""
     x = inputs.pixels if isinstance(inputs, RegionInputs) else inputs
-    axis, mask = x.axis if x.logits.ndim else None, None if isinstance(x, SigmoidInputs) else x.mask
-    check_finite_rows("logits", x.logits, mask, axis, suspect)
+    if isinstance(x, SigmoidInputs):
+        check_finite(x.name, x.logits, suspect)
+    else:
+        check_finite_rows("logits", x.logits, x.mask, x.axis, suspect)
 
 
 def check_log_probs(x: Array, mask: Array | None, axis: int) -> None:
     """Under `debug`: log-probabilities must be normalized."""
     sums = jnp.sum(jnp.exp(mask_rows(x, mask, axis).astype(compute_dtype(x))), axis)
-    off = ~(jnp.abs(sums - 1) <= MAX_SUM_ERROR)
+    off = ~(jnp.abs(sums - 1) <= max_sum_error(x.dtype, 8))  # log-probabilities of -16 have 1/16 of the digits
     invalid = off if mask is None else off & mask
-    describe = say("log_probs", "not 1", lambda value: "Logits go to cross_entropy.", "sum of exp(log_probs)")
+    describe = say(
+        "log_probs", "not 1", lambda value: "Logits go to cross_entropy.", "row sum", "sum of exp(log_probs)"
+    )
     raise_if(invalid, lambda *found: found, (invalid, sums), describe)
 
 
@@ -246,17 +270,18 @@ def check_not_probabilities(x: Array, mask: Array | None, axis: int) -> None:
 
     def looks_like_probabilities(x: Array) -> Array:
         in_range = jnp.all(is_in_range(x), axis)
-        return in_range & (jnp.abs(jnp.sum(x.astype(compute_dtype(x)), axis) - 1) <= MAX_SUM_ERROR)
+        return in_range & (jnp.abs(jnp.sum(x.astype(compute_dtype(x)), axis) - 1) <= max_sum_error(x.dtype))
 
-    def find(x: Array, mask: Array | None) -> tuple[Array, Array]:
-        alike = looks_like_probabilities(x)
-        return alike & jnp.all(alike if mask is None else alike | ~mask), jnp.max(x, axis)
+    def find(x: Array, masked: Array) -> tuple[Array, Array, Array]:
+        return looks_like_probabilities(x) & ~masked, jnp.max(x, axis), masked
 
-    few = x if is_explicit() else x[tuple(slice(None) if d == axis else slice(2) for d in range(x.ndim))]
-    fix = "The loss applies softmax itself: pass logits, or use nll_loss(jnp.log(probs), labels)."
-    raise_if(
-        jnp.all(looks_like_probabilities(few)),
-        find,
-        (x, mask),
-        say("logits", "probabilities already", lambda value: fix, "row", "maximum"),
+    if x.shape[axis] == 1:
+        return
+    rows = mask_rows(x, mask, axis)
+    masked = (
+        jnp.zeros(example_shape(x, axis), bool) if mask is None else ~jnp.broadcast_to(mask, example_shape(x, axis))
     )
+    first = [slice(None if is_explicit() else 2)] * masked.ndim  # most logits are told from the first rows
+    few, few_masked = rows[(*first[:axis], slice(None), *first[axis:])], masked[tuple(first)]
+    describe = say("logits", "probabilities already", lambda value: SOFTMAX_FIX, "row", "maximum")
+    raise_if(jnp.all(looks_like_probabilities(few) | few_masked), find, (rows, masked), describe)

@@ -20,6 +20,7 @@ MASK = PIXELS > 0
 ONE_HOT, PROBS = np.eye(3, dtype=int)[Y], RNG.dirichlet(np.ones(3), 2).astype(np.float32)
 BITS = RNG.integers(0, 2, (2, 3))
 FIRST = np.array([True, False])
+VOID = np.where(FIRST[:, None], BITS, -1)
 
 ce, linear, sigmoid, dice = (
     getattr(jaxce, f"{name}")
@@ -81,6 +82,21 @@ CURES = {
         "labels.astype(jnp.int32)",
         lambda: ce(X, Y.astype(np.float32).astype(jnp.int32)),
         softmax_loss(X, Y),
+    ),
+    "channel-first logits of as many classes as examples": (
+        "axis=1 or axis=0",
+        lambda: ce(IMAGE[:, :2], PIXELS % 2, axis=1),
+        softmax_loss(IMAGE[:, :2], PIXELS % 2, 1),
+    ),
+    "binary labels as one class": (
+        "sigmoid_binary_cross_entropy",
+        lambda: sigmoid(X[:, :1], np.float32([[0], [1]])),
+        binary(X[:, :1], [[0], [1]]),
+    ),
+    "logits and probabilities swapped": (
+        "jax.nn.softmax",
+        lambda: ce(X, jax.nn.softmax(2 * X)),
+        softmax_loss(X, np.exp(2.0 * X) / np.exp(2.0 * X).sum(1, keepdims=True)),
     ),
     "labels of the wrong batch": ("axis=0", lambda: ce(X.T, Y, axis=0), softmax_loss(X, Y)),
     "labels as a list": ("jnp.asarray(...)", lambda: ce(X, jnp.asarray([2, 0])), softmax_loss(X, Y)),
@@ -207,6 +223,34 @@ CURES = {
 }
 """For the name of a message in `messages.txt`: a piece of it, the call that follows it, and the right number."""
 
+MORE_CURES = [
+    (
+        "sigmoid labels that are signs",
+        "where=labels >= 0",
+        lambda: sigmoid(X, VOID, where=VOID >= 0),
+        mean_of("sigmoid_binary_cross_entropy", X[:1], BITS[:1].astype(float)),
+    ),
+    (
+        "sigmoid labels of 0 and 255",
+        "where=labels != 255",
+        lambda: sigmoid(X, 256 + VOID - 256 * (VOID >= 0), where=VOID >= 0),
+        mean_of("sigmoid_binary_cross_entropy", X[:1], BITS[:1].astype(float)),
+    ),
+    (
+        "rows of zeros as labels",
+        "sigmoid_binary_cross_entropy",
+        lambda: sigmoid(X, np.float32(BITS)),
+        binary(X, BITS),
+    ),
+    (
+        "logits and probabilities swapped",
+        "Logits come first",
+        lambda: ce(X, PROBS),
+        softmax_loss(X, PROBS),
+    ),
+]
+"""Other readings of a message: what else the labels may mean."""
+
 SAME_CURE = {
     *("integer log-probabilities", "integer hidden states", "values that are integers", "entropy of integers"),
     *("mask as a list", "labels of tokens as floats", "labels of tokens as bools", "hinge of booleans"),
@@ -224,7 +268,7 @@ SAME_CURE = {
 ELSEWHERE = {
     *("no specs under a trace", "no specs under a trace of the other layout"),
     *("tokens that the mesh does not divide", "classes that the mesh does not divide"),
-    *("microbatches of a number", "microbatches that do not divide"),
+    *("microbatches of a number", "microbatches that do not divide", "microbatches that devices do not divide"),
     *("gradient of a mean", "gradient of a weight", "gradient of a total and more"),
 }
 """Messages whose cures other tests follow: specs and padding in `test_linear_sharded.py`, `test_value_and_grad.py`."""
@@ -239,8 +283,9 @@ def test_every_message_that_proposes_a_fix_is_followed():
     assert proposing == {*CURES, *SAME_CURE, *ELSEWHERE}
 
 
-@pytest.mark.parametrize("name", CURES)
-def test_the_fix_gives_the_right_number(name):
-    fix, call, number = CURES[name]
+@pytest.mark.parametrize(
+    ("name", "fix", "call", "number"), [*((name, *cure) for name, cure in CURES.items()), *MORE_CURES]
+)
+def test_the_fix_gives_the_right_number(name, fix, call, number):
     assert fix in snapshot()[name][1]
     np.testing.assert_allclose(call(), number, rtol=2e-6)

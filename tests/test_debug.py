@@ -1,10 +1,12 @@
 """`jaxce.debug`: compiled programs raise the eager message, and name the place."""
 
+import concurrent.futures
 import contextlib
 import functools
 import os
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxce
 from jaxce._debug import named_index
+from jaxce.torch import functional
 
 CE = jaxce.cross_entropy
 X = np.random.default_rng(0).normal(size=(16, 10)).astype(np.float32)
@@ -137,13 +140,13 @@ ONLY_IN_DEBUG = {
     "a row of -inf": ((planted(X, -np.inf, 5), Y), r"first: maximum -inf at position \(5,\)"),
     "probabilities as logits": (
         (PROBS, Y),
-        r"logits: 16 of 16 rows are probabilities already; .*use nll_loss\(jnp.log",
+        r"logits: 16 of 16 rows are probabilities already; .*jnp\.log\(probs\)",
     ),
     "rows that do not sum to 1": (
         (X, planted(PROBS, 0.9, 3, 4)),
         r"labels: 1 of 16 row sums is not 1; first: row sum 1\.\d+ at",
     ),
-    "rows of zeros": ((X, 0 * PROBS), r"labels: 16 of 16 row sums are not 1; .*Mask rows without a label with where="),
+    "rows of zeros": ((X, 0 * PROBS), r"labels: 16 of 16 row sums are not 1; .*mask rows without a label with where="),
 }
 
 
@@ -169,7 +172,7 @@ def test_log_probabilities_must_be_normalized():
 
 def test_a_hidden_state_that_is_nan_is_named():
     with (
-        pytest.raises(ValueError, match=r"hidden: 1 of 16 rows is not finite; first: maximum nan at position \(5,\)"),
+        pytest.raises(ValueError, match=r"hidden: 1 of 160 values is not finite; first: nan at position \(5, 2\)"),
         jaxce.debug(),
     ):
         jax.jit(linear)(planted(X, np.nan, 5, 2), Y)
@@ -184,9 +187,89 @@ def test_masked_values_are_no_mistakes():
         jax.jit(CE)(planted(X, -np.inf, 5, 2), Y)  # a class that is excluded
 
 
-def test_values_that_are_valid_pass():
-    """Logits of one class, of zeros, or in [0, 1] by chance, and an empty batch."""
+LAYER = {
+    "kernel": (
+        r"kernel: 1 of 100 values is not finite; first: nan at position \(2, 3\)",
+        planted(np.eye(10), np.nan, 2, 3),
+    ),
+    "bias": (r"bias: 1 of 10 values is not finite; first: inf at position \(4,\)", planted(np.zeros(10), np.inf, 4)),
+}
+
+
+@pytest.mark.parametrize("argument", LAYER)
+def test_the_layer_is_named(argument):
+    """Also the kernel and the bias; a bias of ``-inf`` excludes a class, and a masked hidden state holds anything."""
+    message, array = LAYER[argument]
+    given = {"kernel": np.eye(10), "bias": planted(np.zeros(10), -np.inf, 9)}
+    step = jax.jit(lambda x, layer: jaxce.linear_cross_entropy(x, labels=Y % 9, where=Y != 5, **layer))
     with jaxce.debug():
+        step(planted(X, np.nan, 5, 2), {n: jnp.float32(a) for n, a in given.items()})
+    with pytest.raises(ValueError, match=message), jaxce.debug():
+        step(X, {n: jnp.float32(a) for n, a in (given | {argument: array}).items()})
+
+
+OTHER_LOSSES = {
+    "cross_entropy of PyTorch": (functional.cross_entropy, r"input: 1 of 16 rows is not finite; .* position \(5,\)"),
+    "binary_cross_entropy_with_logits of PyTorch": (
+        lambda x, y: functional.binary_cross_entropy_with_logits(x, PROBS),
+        r"input: 1 of 160 values is not finite; first: nan at position \(5, 2\)",
+    ),
+    "sigmoid_binary_cross_entropy": (
+        lambda x, y: jaxce.sigmoid_binary_cross_entropy(x, PROBS),
+        r"logits: 1 of 160 values is not finite; first: nan at position \(5, 2\)",
+    ),
+    "binary_cross_entropy": (
+        lambda x, y: jaxce.binary_cross_entropy(abs(jnp.tanh(x)), PROBS),
+        r"probs: 1 of 160 values is not finite; first: nan at position \(5, 2\)",
+    ),
+    "dice_loss": (jaxce.dice_loss, r"logits: 1 of 16 rows is not finite; .* position \(5,\)"),
+}
+
+
+@pytest.mark.parametrize("loss", OTHER_LOSSES)
+def test_other_losses_name_their_argument(loss):
+    call, message = OTHER_LOSSES[loss]
+    with jaxce.debug():
+        jax.jit(call)(X, Y)
+    with pytest.raises(ValueError, match=message), jaxce.debug():
+        jax.jit(call)(planted(X, np.nan, 5, 2), Y)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+def test_nan_is_found_in_split_classes(kind):
+    mesh = jax.make_mesh((2,), ("model",), axis_types=(kind,))
+    with pytest.raises(ValueError, match=r"first: maximum nan at position \(5,\)"), jax.set_mesh(mesh), jaxce.debug():
+        jax.jit(CE)(jax.device_put(planted(X, np.nan, 5, 2), P(None, "model")), Y)
+
+
+def test_probabilities_are_told_from_the_whole_batch():
+    """Under `vmap` too, where masked rows do not count; a few rows may be alike by chance."""
+    alike = (
+        r"logits: 15 of 16 rows are probabilities already; first: maximum 0\.\d+ at position \(\), vmap index \(1,\)"
+    )
+    masked, mask = planted(PROBS, np.nan, 0), np.arange(16) > 0
+    with pytest.raises(ValueError, match=alike.replace(r"\(\), vmap index ", "")), jaxce.debug():
+        jax.jit(functools.partial(CE, where=mask))(masked, Y)
+    with pytest.raises(ValueError, match=alike.replace(r" at position \(\)", "")), jaxce.debug():
+        jax.vmap(lambda x, y, keep: CE(x, y, where=keep))(masked, Y, mask)
+    mixed = np.where(np.arange(16)[:, None] < 12, PROBS, X)
+    with jaxce.debug():
+        jax.jit(jax.vmap(CE))(mixed, Y)
+        jax.jit(CE)(PROBS[:4], Y[:4])
+        jax.lax.map(lambda xy: CE(*xy), (PROBS, Y))
+        jaxce.multiclass_hinge_loss(PROBS, Y)
+
+
+def test_masked_nan_passes_debug_nans():
+    x = jnp.asarray(planted(X, np.nan, 0))
+    with jax.debug_nans(True), jaxce.debug():
+        CE(x, Y, where=np.arange(16) > 0)
+
+
+def test_values_that_are_valid_pass():
+    """Logits of one class, of zeros, or in [0, 1] by chance, an empty batch, and log-probabilities of 16 bits."""
+    with jaxce.debug():
+        jax.jit(jaxce.nll_loss)(jax.nn.log_softmax(jnp.zeros((4, 50257), jnp.bfloat16)), Y[:4])
         for x in (X[:, :1], 0 * X, np.abs(np.tanh(X)), X[:0]):
             jax.jit(CE)(x, Y[: len(x)] * (x.shape[1] > 1))
         jax.jit(jaxce.sigmoid_binary_cross_entropy)(np.float32(0.5), np.float32(0.5))
@@ -220,6 +303,35 @@ def test_contexts_nest():
         jax.jit(CE)(X, Y)
 
 
+def test_an_error_belongs_to_the_innermost_context():
+    """Caught there, it is not raised again, neither by the context around it nor by a later one."""
+    with jaxce.debug():
+        with pytest.raises(ValueError, match=TWO), jaxce.debug():
+            jax.jit(CE)(X, BAD)
+        jax.jit(CE)(X, Y)
+    with jaxce.debug():
+        jax.jit(CE)(X, Y)
+
+
+def test_an_error_belongs_to_its_thread():
+    """A valid context of another thread neither hides it nor raises it."""
+
+    def valid():
+        with jaxce.debug():
+            jax.jit(CE)(X, Y)
+            entered.set()
+            assert leave.wait(60)
+
+    entered, leave = threading.Event(), threading.Event()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        other = pool.submit(valid)
+        assert entered.wait(60)
+        with pytest.raises(ValueError, match=TWO), jaxce.debug():
+            jax.block_until_ready(jax.jit(CE)(X, BAD))
+        leave.set()
+        other.result()
+
+
 def test_another_error_passes_through():
     def fail(x):
         raise RuntimeError("of the user")
@@ -228,17 +340,26 @@ def test_another_error_passes_through():
         jax.block_until_ready(jax.jit(lambda x: jax.pure_callback(fail, x, x))(X))
 
 
-def test_the_environment_turns_it_on():
-    """With one device the program itself fails, in the iteration that met the value."""
+def run_with(value):
+    """What a process prints that meets an invalid id at the end."""
     lines = ["import jax, numpy as np, jaxce", "step = jax.jit(jaxce.cross_entropy)"]
     lines += ["for y in (0, 1, 5): print(step(np.zeros((2, 3), np.float32), np.array([0, y])), flush=True)"]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
-        "JAXCE_DEBUG": "1",
+        "JAXCE_DEBUG": value,
         "JAX_PLATFORMS": "cpu",
     }
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=False
     )
+
+
+def test_the_environment_turns_it_on():
+    """With one device the program itself fails, in the iteration that met the value."""
+    run = run_with("1")
     assert run.stdout.split() == ["1.0986123"] * 2
     assert "JaxRuntimeError" in run.stderr
     assert "labels: 1 of 2 ids is outside [0, 3); first: id 5 at position (1,)." in run.stderr
+
+
+def test_the_environment_may_say_no():
+    assert run_with("False").stdout.split() == ["1.0986123"] * 2 + ["nan"]

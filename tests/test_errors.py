@@ -37,6 +37,12 @@ def step(**options):
     return jaxce.value_and_grad(lambda kernel, hidden, labels: one_total(hidden @ kernel, labels), **options)
 
 
+def step_on_a_mesh(microbatches):
+    with jax.set_mesh(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))):
+        rows = jax.device_put(np.ones((16, 3), np.float32), P("data"))
+        return jax.jit(step(microbatches=microbatches))(jnp.ones((3, 3)), rows, np.zeros(16, np.int32))
+
+
 MISTAKES = {
     "ids with the class axis kept, channel first": lambda: ce(IMAGE, PIXELS[:, None], axis=1),
     "ids with the class axis kept, channel last": lambda: ce(X, Y[:, None]),
@@ -46,6 +52,7 @@ MISTAKES = {
     "boolean labels": lambda: ce(X, Y == 0),
     "float ids": lambda: ce(X, Y.astype(np.float32)),
     "probabilities of the wrong shape": lambda: ce(X, np.ones((3, 3), np.float32)),
+    "channel-first logits of as many classes as examples": lambda: ce(IMAGE[:, :2], PIXELS),
     "labels of the wrong batch": lambda: ce(X, np.zeros(3, np.int32)),
     "labels of the wrong rank": lambda: ce(X, np.zeros((2, 5, 7), np.int32)),
     "complex labels": lambda: ce(X, Y.astype(np.complex64)),
@@ -100,6 +107,8 @@ MISTAKES = {
     "sample weights that are NaN": lambda: ce(X, Y, sample_weights=np.array([1.0, np.nan])),
     "pos_weight below 0": lambda: sigmoid(X, X, pos_weight=-1.0),
     "probabilities below 0": lambda: ce(X, X - 1),
+    "logits and probabilities swapped": lambda: ce(np.eye(3, dtype=np.float32), X[[0, 1, 1]] - 1),
+    "binary labels as one class": lambda: ce(X[:, :1], np.float32([[0], [1]])),
     "probabilities of several classes at once": lambda: ce(X, X + 1),
     "rows of zeros as labels": lambda: ce(X, X),
     "sigmoid labels of 0 and 255 as floats": lambda: sigmoid(X, X + 255),
@@ -190,6 +199,8 @@ MISTAKES = {
     "class weights of one mask": lambda: jaxce.lovasz_hinge(X, X, class_weights=np.ones(1)),
     "binary labels that are signs": lambda: jaxce.lovasz_hinge(X, X - 1),
     "smooth below 0": lambda: jaxce.tversky_loss(X, Y, smooth=-1),
+    "the same argument twice": lambda: step(argnums=(0, -3))(jnp.ones((3, 3)), X, Y),
+    "microbatches that devices do not divide": lambda: step_on_a_mesh(4),
     "microbatches that do not divide": lambda: step(microbatches=3)(W, H, Y),
     "microbatches of a number": lambda: step(microbatches=2)(W, {"scale": 1.0}, Y),
     "microbatches without a batch": lambda: step(microbatches=2)(W, hidden=H, labels=Y),
@@ -262,6 +273,7 @@ ONLY_VALUES_SHOW = {
     "binary labels that are signs",
     "class weights below 0",
     "sample weights that are NaN",
+    "binary labels as one class",
     "rows of zeros as labels",
 }
 SHAPED = ("labels", "weights", "mask", "kernel", "hidden", "bias")
@@ -309,6 +321,24 @@ def test_ids_of_any_integer_dtype_never_wrap(dtype):
     if np.iinfo(dtype).max >= 300:
         with pytest.raises(ValueError, match=f"id {np.iinfo(dtype).max} at position"):
             ce(logits, largest)
+
+
+@pytest.mark.parametrize("loss", [ce, lambda x, y, **options: linear(x, jnp.eye(300), y, **options)])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint16, np.int32, np.uint32])
+def test_a_traced_ignored_id_never_wraps(dtype, loss):
+    """It is ignored in no other number of bits: -100 is 156 in eight of them, and -1 is the largest in 32."""
+    logits = np.random.default_rng(0).normal(size=(3, 300)).astype(np.float32)
+    last = 120 if dtype == np.int8 else 156
+    y, ids = np.array([0, 7, last], dtype), jnp.asarray([-100, -1, 2**16 + 7, last])
+    got = jax.jit(jax.vmap(lambda i: loss(logits, y, ignore_index=i)))(ids)
+    whole, part = ce(logits, y), ce(logits[:2], y[:2])
+    np.testing.assert_allclose(got, [whole, whole, whole, part], rtol=2e-6)
+    np.testing.assert_allclose(jax.jit(lambda i: loss(logits, y, ignore_index=i))(jnp.uint8(last)), part, rtol=2e-6)
+
+
+def test_a_traced_ignored_id_is_one_number():
+    with pytest.raises(ValueError, match=r"ignore_index: got shape \(2,\); expected one integer id"):
+        jax.jit(lambda ids: ce(X, Y, ignore_index=ids))(jnp.array([0, 1]))
 
 
 def test_a_64_bit_id_is_not_cut_to_32_bits():

@@ -7,9 +7,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._debug import is_debugging
 from jaxce._margins import soft_margin
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
-from jaxce._value_checks import raise_or_nan
+from jaxce._value_checks import check_finite, raise_or_nan
 from jaxce.torch._arguments import (
     FLOATING,
     REAL,
@@ -141,6 +142,8 @@ def binary_cross_entropy_with_logits(
     pos_w = None if pos_w is None else broadcast_into("pos_weight", pos_w, x.shape)
     loss = binary_cross_entropy_from_logits(x, y, pos_w, operator.mul)
     loss += jnp.where(x == -jnp.inf, jnp.nan, jnp.zeros((), x.dtype))  # PyTorch computes inf - inf there.
+    if is_debugging():
+        check_finite("input", x, ~jnp.isfinite(loss))
     return apply_reduction(loss if w is None else broadcast_into("weight", w, x.shape) * loss, reduction, dtype)
 
 

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxce._debug import is_debugging
 from jaxce._numerics import fill_masked
+from jaxce._value_checks import check_finite_rows
 from jaxce.torch._labels import TorchIds, TorchInputs
 
 
@@ -34,6 +36,8 @@ def run_loss(formula: Callable[[TorchInputs], tuple[Array, Array]], x: TorchInpu
 @partial(jax.jit, static_argnums=(0, 2))
 def _run_loss(formula: Callable[[TorchInputs], tuple[Array, Array]], x: TorchInputs, reduction: str) -> Array:
     values, weights = formula(x)
+    if is_debugging():
+        check_finite_rows("input", x.logits, None, x.axis, ~jnp.isfinite(values))
     if not isinstance(x.labels, TorchIds):
         return apply_reduction(values, reduction, x.dtype)
     weights, not_ignored = jnp.broadcast_to(weights, values.shape), x.labels.not_ignored

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import CASES
-from inputs import HYPERPARAMETERS, IGNORED, PER_CLASS, cast, draw
+from inputs import HYPERPARAMETERS, IGNORED, PER_CLASS, cast, draw, draw_probs
 from law import EXACT, GRADIENT, LOSS, assert_same, gradients, law
 
 import jaxce
@@ -105,6 +105,40 @@ def test_a_number_added_to_all_logits_changes_nothing(setting):
     (shifted, shifted_gradient), (value, gradient) = both(cast(x + 1e4)), both(cast(x))
     np.testing.assert_allclose(shifted, value, **LOSS)
     np.testing.assert_allclose(shifted_gradient, gradient, **GRADIENT)
+
+
+def has_rows(case):
+    """Whether infinite logits are one example's: not those of a region, nor of a product with a kernel."""
+    return case.example != "region" and case.name != "linear_cross_entropy"
+
+
+@law(where=has_rows)
+def test_a_weight_of_0_hides_an_infinite_loss(setting):
+    """The weight of a sample, and with ids that of its class, in value and gradient."""
+    inputs = setting.draw(shape=(4, 5))
+    if setting.kind in ("ids", "probs"):
+        label = inputs.labels[0] if setting.kind == "ids" else inputs.labels[0].argmax()
+        first = np.where(np.arange(5) == label, -np.inf, inputs.x[0])
+    elif setting.case.draw_input is draw_probs:
+        first = inputs.labels[0] < 0.5
+    else:
+        first = np.where(inputs.labels[0] > 0.5, -np.inf, np.inf)
+    x = np.concatenate([first[None], inputs.x[1:]])
+    weights = np.ones(inputs.mask_shape) * (np.arange(4) > 0).reshape(4, *[1] * (len(inputs.mask_shape) - 1))
+    hidden = [{"sample_weights": weights}]
+    if setting.kind == "ids" and not setting.case.name.endswith("divergence"):  # they weight each class by itself
+        hidden.append({"class_weights": np.where(np.arange(5) == label, 0.0, 1.5)})
+    calls = [inputs.replace(options={name: cast(a) for name, a in options.items()}) for options in hidden]
+    got = jax.jit(lambda x: [jax.value_and_grad(lambda x, d=d: d.call(x=x, reduction="sum"))(x) for d in calls])(
+        cast(x)
+    )
+    for options, (value, gradient) in zip(hidden, got, strict=True):
+        rest = {name: a[1:] if name == "sample_weights" else a for name, a in options.items()}
+        np.testing.assert_allclose(
+            value, inputs.expected("sum", x=inputs.x[1:], labels=inputs.labels[1:], **rest), **LOSS
+        )
+        np.testing.assert_array_equal(gradient[0], 0)
+        assert np.isfinite(gradient).all()
 
 
 @law(options="all")
