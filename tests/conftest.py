@@ -31,17 +31,23 @@ WHOLE = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
     *("test_compiled", "test_exports", "test_edges", "test_rows"),
 }
-"""A thin pass, for another version of JAX or Python: these files, laws for one kind of labels of each loss, and one in
-ten of all other tests. A law of each option by itself is then asked for none of them and for all.
+"""A thin pass has these files, laws for one kind of labels of each loss, and one in ten of all other tests. A law of
+each option by itself is then asked for none of them and for all.
 """
 
 
 def pytest_addoption(parser):
-    parser.addoption("--thin", action="store_true", help="a thin pass, for another version of JAX or Python")
+    parser.addoption("--full", action="store_true", help="every test; without it a thin pass, unless some are named")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # workers are told
+        named = config.args_source is config.ArgsSource.ARGS or config.option.keyword
+        config.option.full = config.option.full or bool(named)
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--thin"):
+    if not config.option.full:
         numbers, chosen, left_out = collections.Counter(), [], []
         for item in items:
             (chosen if is_in_thin_pass(item, numbers[item.path]) else left_out).append(item)
@@ -61,7 +67,7 @@ def is_in_thin_pass(item, number):
 @pytest.fixture
 def thin(request):
     """Whether a law of each option by itself holds for none and all alone."""
-    return request.config.getoption("--thin")
+    return not request.config.option.full
 
 
 @pytest.fixture
