@@ -105,6 +105,12 @@ def test_fewer_examples_than_asked():
     assert np.isneginf(told.top_losses[2:]).all()
 
 
+def test_no_examples():
+    told = summary(X[:0], Y[:0], DOCUMENTS[:0])
+    assert {name: int(n) for name, n in told.firsts.items()} == {"masked": -1, "invalid": -1, "nan": -1}
+    assert_equal(told + summary(), summary())
+
+
 def test_none_that_counts():
     told = summary(y=np.full(16, -1, np.int32))
     assert str(told).splitlines() == [

@@ -80,8 +80,11 @@ class Explanation:
     errors: np.ndarray | None
 
     def __repr__(self) -> str:
-        checks = [textwrap.fill(f"! {check}", WIDTH, subsequent_indent="  ") for check in self.checks]
-        parts = ["\n".join(self._head()), *map(table, self._tables()), "\n".join(checks)]
+        head, checks = (
+            "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+            for lines in (self._head(), [f"! {check}" for check in self.checks])
+        )
+        parts = [head, *map(table, self._tables()), checks]
         return "\n\n".join(part for part in parts if part)
 
     def _tables(self) -> list[Column]:
@@ -92,7 +95,9 @@ class Explanation:
         scalar, sums = as_number(self.value), f"{number(self.total)} / {number(self.divisor)}"
         shown = f"an array of shape {np.shape(self.value)}" if scalar is None else number(scalar)
         is_mean = scalar is not None and self.divisor and math.isclose(scalar, self.total / self.divisor, rel_tol=1e-4)
-        logs = [f" (log {c})" for c in (self.num_classes, 2) if math.isclose(self.guess, math.log(c), rel_tol=1e-5)]
+        logs = [
+            f" (log {c})" for c in (self.num_classes, 2) if c and math.isclose(self.guess, math.log(c), rel_tol=1e-5)
+        ]
         units = ", ".join(f"{name} {number(value)}" for name, value in self.units.items())
         unit = "pixels" if self.size != self.losses.size else "examples"
         return [

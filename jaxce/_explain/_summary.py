@@ -11,7 +11,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import sum_per_class
-from jaxce._explain._call import Call, check_groups, name_arguments
+from jaxce._explain._call import Call, check_groups
+from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import number
 from jaxce._sharding import replicate_axes
 from jaxce._types import AxisName, PerExample
@@ -134,7 +135,7 @@ def summarize(
     along the flattened losses.
 
     Args:
-        loss: a loss of this package, such as ``jaxce.cross_entropy``.
+        loss: a loss of this package, such as ``jaxce.cross_entropy``, or a loss of classes of ``jaxce.torch``.
         args: the arguments of the loss.
         top_k: number of examples to list, those with the highest losses.
         groups: group of each example, such as a document, integer, ``[...]``; other numbers are in no group.
@@ -173,7 +174,7 @@ def summarize(
         Loshchilov and Hutter, "Online Batch Selection for Faster Training of Neural Networks" (arXiv 1511.06343, 2015),
         for ranking examples by their losses.
     """
-    call = name_arguments(loss, args, options)
+    call = open_call(loss, args, options)
     values, weights = lax.stop_gradient(call.terms())
     check_groups(groups, num_groups, values.shape)
     mask = call.mask(values.shape, jnp)
@@ -185,12 +186,17 @@ def summarize(
         total=Total(jnp.sum(values), jnp.sum(weights)),
         size=jnp.asarray(values.size, jnp.int32),
         counts={name: jnp.sum(a, dtype=jnp.int32) for name, a in flat.items()},
-        firsts={name: jnp.where(jnp.any(a), jnp.argmax(a), -1).astype(jnp.int32) for name, a in flat.items()},
+        firsts={name: _first(a) for name, a in flat.items()},
         top_losses=top_losses,
         top_indices=top_indices,
         by_class=_by_class(call, values, weights),
         by_group=None if groups is None else _totals(values, weights, jnp.asarray(groups), num_groups or 1),
     )
+
+
+def _first(found: Array) -> Array:
+    """The index of the first example that is found, -1 without one."""
+    return jnp.where(jnp.any(found), jnp.argmax(found) if found.size else 0, -1).astype(jnp.int32)
 
 
 def _top(losses: Array, top_k: int) -> tuple[Array, Array]:
