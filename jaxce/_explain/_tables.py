@@ -131,7 +131,7 @@ def has_errors(terms: Terms) -> np.ndarray | None:
 def _predicted_ids(call: Call) -> tuple[np.ndarray, np.ndarray]:
     """The class with the highest score and the likeliest label, of each example or pixel."""
     y = call.last("labels")
-    return call.last(call.input).argmax(-1), y if call.has_ids else y.argmax(-1)
+    return np.asarray(call.last(call.input).argmax(-1)), y if call.has_ids else np.asarray(y.argmax(-1))
 
 
 def class_table(terms: Terms, decode: Decode) -> Column:
