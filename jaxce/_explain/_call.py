@@ -114,14 +114,17 @@ class Call:
         values, weights = self.run(reduction=lambda values, weights: (values, weights), **changed)
         return values, weights
 
-    def mask(self, shape: tuple[int, ...], xp: Any = np) -> Any:
-        """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``."""
+    def mask(self, shape: tuple[int, ...], xp: Any = np, ignored: bool = True) -> Any:
+        """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``.
+
+        Without ``ignored``, by ``where`` alone.
+        """
         if self.kind == "region":
             shape = np.shape(self["logits"])
             shape = shape if self.axis is None else (*shape[: self.axis], *shape[self.axis + 1 :])
         mask = xp.broadcast_to(True if self["where"] is None else xp.asarray(self["where"]), shape)
-        ignored = self["ignore_index"]
-        return mask if ignored is None else without_ignored(xp.asarray(self["labels"]), ignored, mask)
+        index = self["ignore_index"] if ignored else None
+        return mask if index is None else without_ignored(xp.asarray(self["labels"]), index, mask)
 
 
 def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:

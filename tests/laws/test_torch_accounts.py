@@ -101,7 +101,7 @@ def test_the_deprecated_arguments():
 def test_a_summary_of_a_training_step():
     told = jax.jit(lambda x: jaxce.summarize(nn.CrossEntropyLoss(weight=WEIGHTS), x, Y))(X)
     np.testing.assert_allclose(told.total.mean(), functional.cross_entropy(X, Y, WEIGHTS), rtol=2e-6)
-    assert (told.counts["masked"], told.firsts["masked"]) == (1, 3)
+    assert (told.counts["ignored"], told.firsts["ignored"]) == (1, 3)
     half = jaxce.summarize(functional.cross_entropy, jnp.asarray(X, jnp.bfloat16), Y)
     assert half.total.loss.dtype == np.float32
 
