@@ -71,7 +71,7 @@ class TorchCall(Call):
         if self.kind == "sigmoid":
             return value if x == y else jnp.broadcast_to(value, jnp.broadcast_shapes(x, y))
         one = self._examples if len(y) <= 1 and math.prod(self._examples) == math.prod(y) == 1 else y
-        return value if name != "labels" or y == one else value.reshape(one)
+        return value if name != "labels" or y == one else np.reshape(value, one)
 
     @property
     def _examples(self) -> tuple[int, ...]:
