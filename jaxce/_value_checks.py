@@ -102,7 +102,8 @@ def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray |
     if not bounds.min <= ignored <= bounds.max:
         return mask
     not_ignored = labels != np.asarray(ignored, labels.dtype)
-    return not_ignored if mask is None else mask & not_ignored
+    mask = not_ignored if mask is None else mask & not_ignored
+    return np.asarray(mask) if isinstance(mask, np.generic) else mask  # NumPy's result for one id is no array
 
 
 def _without_traced(labels: AnyArray, ignore_index: Array, mask: AnyArray | None) -> AnyArray:

@@ -37,7 +37,7 @@ PLAN = [
     ),
     ("_margins _sigmoid_focal", "losses built on those of the floor below"),
     ("_explain _explain._call _explain._record", "accounts: a call by its signature; the record that is shown"),
-    ("_explain._tables", "worst examples, classes, positions"),
+    ("_explain._tables _explain._pytorch", "worst examples, classes, positions; a call of `jaxce.torch`"),
     ("_explain._account _explain._summary", "`explain`; `summarize`"),
     (" torch._arguments", "the public list; PyTorch's rules for arguments"),
     ("torch._labels", "PyTorch's rules for ids, probabilities and shapes"),

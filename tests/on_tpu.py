@@ -110,6 +110,22 @@ def cross_entropy(axis, options):
     return everything if options else plain
 
 
+@pytest.mark.parametrize("in_step", [False, True], ids=["alone", "in a step"])
+def test_a_summary_shares_the_pass_of_the_gradient(in_step):
+    """Alone it reads the logits once more than the loss does, for the norms; a step has this pass already."""
+
+    def plain(x, y):
+        return jax.value_and_grad(jaxce.cross_entropy)(x, y) if in_step else jaxce.cross_entropy(x, y)
+
+    def told(x, y):
+        return plain(x, y), jaxce.summarize(jaxce.cross_entropy, x, y)
+
+    given = ((4096, 8192), jnp.float32), ((4096,), jnp.int32)
+    without, program = (compiled(f, "v5e", *given) for f in (plain, told))
+    assert passes(program, 4096 * 8192) - passes(without, 4096 * 8192) == (0 if in_step else 1)
+    assert temporaries(program, *given[0]) < 0.05
+
+
 @pytest.mark.parametrize("options", [False, True], ids=["plain", "everything"])
 @pytest.mark.parametrize(
     ("shape", "axis", "dtype", "temporary"),

@@ -16,11 +16,20 @@ PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 CHECKS = {
-    *("_debug", "_explain._call", "_inputs", "_keywords", "_linear_inputs", "_region_inputs", "_batch_inputs"),
+    *(
+        "_debug",
+        "_explain._call",
+        "_explain._pytorch",
+        "_inputs",
+        "_keywords",
+        "_linear_inputs",
+        "_region_inputs",
+        "_batch_inputs",
+    ),
     *("_value_checks", "torch._arguments", "torch._labels"),
 }
 
-MOST_LINES = {"core": 4030, "torch": 1220}
+MOST_LINES = {"core": 4170, "torch": 1220}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxce._explain._call import Call, check_concrete, name_arguments, value_of
+from jaxce._explain._call import Call, check_concrete, value_of
+from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import Explanation, as_number
 from jaxce._explain._tables import Terms, class_table, example_table, has_errors, position_table
 
@@ -21,7 +22,7 @@ def explain(
     raises because of shapes, a note of the error draws them.
 
     Args:
-        loss: a loss of this package, such as ``jaxce.cross_entropy``.
+        loss: a loss of this package, such as ``jaxce.cross_entropy``, or a loss of classes of ``jaxce.torch``.
         args: the arguments of the loss.
         top_k: number of examples to list, those with the highest losses.
         decode: maps a class id to its name, such as the text of a token.
@@ -57,9 +58,15 @@ def explain(
     Source:
         Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70, 2021), for label errors among the highest losses.
     """
-    call = name_arguments(loss, args, options)
+    call = open_call(loss, args, options)
     check_concrete(call)
     value = value_of(call)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinite and NaN losses have rows, too
+        return _account(call, value, top_k, decode)
+
+
+def _account(call: Call, value: Any, top_k: int, decode: Callable[[int], str] | None) -> Explanation:
+    """The tables of a call and its value."""
     losses, weights = (np.asarray(a, np.float64) for a in call.terms())
     terms = Terms(call, losses, weights, call.mask(losses.shape))
     guessing, mean = _equal_logits(call), _mean(call)
@@ -74,7 +81,7 @@ def explain(
         num_classes=call.classes,
         guess=(guess := _mean(call, **guessing)),
         units=_units(call, total / divisor if divisor else 0.0, guessing),
-        added={name: mean - _mean(call, (name,)) for name in call.modifiers},
+        added={call.spelled(name): mean - _mean(call, (name,)) for name in call.modifiers},
         examples=example_table(terms, top_k, decode),
         classes=class_table(terms, decode),
         positions=position_table(terms),
@@ -104,7 +111,7 @@ def _equal_logits(call: Call) -> dict[str, Any]:
 def _units(call: Call, mean: float, guessing: dict[str, Any]) -> dict[str, float]:
     """A mean in nats in other units; empty unless equal logits cost ``log C`` or ``log 2``, as those of an NLL do."""
     plain = float(call.run(call.modifiers, reduction="mean", **guessing))
-    if not any(math.isclose(plain, math.log(c), rel_tol=1e-3) for c in {2, call.classes} - {1}):
+    if not any(math.isclose(plain, math.log(c), rel_tol=1e-3) for c in {2, call.classes} - {0, 1}):
         return {}
     return {"base 10": mean / math.log(10), "bits": mean / math.log(2), "perplexity": math.exp(min(mean, 700.0))}
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxce._numerics import is_off
 from jaxce._value_checks import without_ignored
 
 MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
@@ -59,7 +60,7 @@ class Call:
     @property
     def modifiers(self) -> tuple[str, ...]:
         """The options that are given and that can be turned off."""
-        return tuple(name for name in MODIFIERS if self.given.get(name) is not None)
+        return tuple(n for n in MODIFIERS if self.given.get(n) is not None and not is_off(self.given[n]))
 
     @property
     def parameters(self) -> Any:
@@ -95,6 +96,14 @@ class Call:
             return a
         return a[..., None] if self.axis is None else np.moveaxis(a, self.axis, -1)
 
+    def spelled(self, name: str) -> str:
+        """The name of an argument in the signature of the loss."""
+        return name
+
+    def value(self) -> Any:
+        """The result of the call itself."""
+        return self.loss(**self.given)
+
     def run(self, without: tuple[str, ...] = (), **changed: Any) -> Any:
         """The loss alone, ``without`` some of the arguments and with others changed."""
         alone = {"has_aux": False} if self.kind == "linear" else {}
@@ -105,14 +114,17 @@ class Call:
         values, weights = self.run(reduction=lambda values, weights: (values, weights), **changed)
         return values, weights
 
-    def mask(self, shape: tuple[int, ...], xp: Any = np) -> Any:
-        """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``."""
+    def mask(self, shape: tuple[int, ...], xp: Any = np, ignored: bool = True) -> Any:
+        """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``.
+
+        Without ``ignored``, by ``where`` alone.
+        """
         if self.kind == "region":
             shape = np.shape(self["logits"])
             shape = shape if self.axis is None else (*shape[: self.axis], *shape[self.axis + 1 :])
         mask = xp.broadcast_to(True if self["where"] is None else xp.asarray(self["where"]), shape)
-        ignored = self["ignore_index"]
-        return mask if ignored is None else without_ignored(xp.asarray(self["labels"]), ignored, mask)
+        index = self["ignore_index"] if ignored else None
+        return mask if index is None else without_ignored(xp.asarray(self["labels"]), index, mask)
 
 
 def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:
@@ -124,9 +136,9 @@ def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dic
 
 
 def value_of(call: Call) -> Any:
-    """The loss itself; shapes that do not fit are drawn in a note of the error."""
+    """The result of the call; shapes that do not fit are drawn in a note of the error."""
     try:
-        return call.loss(**call.given)
+        return call.value()
     except (TypeError, ValueError) as error:
         if drawing := draw_shapes(call):
             error.add_note(drawing)
@@ -147,6 +159,7 @@ def check_concrete(call: Call) -> None:
     """`explain` reads values, so it cannot run in compiled code."""
     for name, value in call.given.items():
         if isinstance(value, jax.core.Tracer):
+            name = call.spelled(name)
             raise TypeError(f"{name}: got a traced array; explain needs values. Inside jit, use jaxce.summarize.")
 
 
@@ -171,9 +184,10 @@ def draw_shapes(call: Call) -> str:
     )
     bottom = ["" if n is None else str(n) for n in y] + [""] * (rank - len(y))
     marks = ["^" * max(len(b), 1) if w else "" for b, w in zip(bottom, wrong, strict=True)]
+    names = [call.spelled(name) for name in (call.input, "labels")]
     widths = [max(map(len, column)) + 2 for column in zip(top, bottom, marks, strict=True)]
     reason = {1: "  one axis too many"}.get(extra, f"  {extra} axes too many" if extra > 1 else "")
     return "\n".join(
-        (f"{name:<{max(len(call.input), 6)}}" + "".join(map(str.rjust, cells, widths))).rstrip() + end
-        for name, cells, end in ((call.input, top, ""), ("labels", bottom, ""), ("", marks, reason))
+        (f"{name:<{max(map(len, (*names, 'labels')))}}" + "".join(map(str.rjust, cells, widths))).rstrip() + end
+        for name, cells, end in ((names[0], top, ""), (names[1], bottom, ""), ("", marks, reason))
     )

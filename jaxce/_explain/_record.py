@@ -19,6 +19,11 @@ OPTIONAL = ("bar", "softmax", "logits", "log_probs", "p", "q[label]")
 SHORT = {"example": "i"}
 """Headings of columns in a terminal."""
 
+CELL = "text-align:right;white-space:nowrap;padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35)"
+CHECK = "border-left:4px solid #e69f00;padding:.1em .8em;margin:.3em 0"
+BAR = "rgba(86,156,214,.45)"
+"""Styles of HTML, for light and for dark notebooks: text has the notebook's color, all else is translucent."""
+
 Column = dict[str, list[Any]]
 
 
@@ -80,8 +85,11 @@ class Explanation:
     errors: np.ndarray | None
 
     def __repr__(self) -> str:
-        checks = [textwrap.fill(f"! {check}", WIDTH, subsequent_indent="  ") for check in self.checks]
-        parts = ["\n".join(self._head()), *map(table, self._tables()), "\n".join(checks)]
+        head, checks = (
+            "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+            for lines in (self._head(), [f"! {check}" for check in self.checks])
+        )
+        parts = [head, *map(table, self._tables()), checks]
         return "\n\n".join(part for part in parts if part)
 
     def _tables(self) -> list[Column]:
@@ -92,7 +100,9 @@ class Explanation:
         scalar, sums = as_number(self.value), f"{number(self.total)} / {number(self.divisor)}"
         shown = f"an array of shape {np.shape(self.value)}" if scalar is None else number(scalar)
         is_mean = scalar is not None and self.divisor and math.isclose(scalar, self.total / self.divisor, rel_tol=1e-4)
-        logs = [f" (log {c})" for c in (self.num_classes, 2) if math.isclose(self.guess, math.log(c), rel_tol=1e-5)]
+        logs = [
+            f" (log {c})" for c in (self.num_classes, 2) if c and math.isclose(self.guess, math.log(c), rel_tol=1e-5)
+        ]
         units = ", ".join(f"{name} {number(value)}" for name, value in self.units.items())
         unit = "pixels" if self.size != self.losses.size else "examples"
         return [
@@ -104,9 +114,13 @@ class Explanation:
         ]
 
     def _repr_html_(self) -> str:
-        head = "<br>".join(html.escape(line) for line in self._head())
-        checks = "".join(f"<li>{html.escape(check)}</li>" for check in self.checks)
-        return f"<p>{head}</p>" + "".join(map(html_table, self._tables())) + (f"<ul>{checks}</ul>" if checks else "")
+        first, *others = map(html.escape, self._head())
+        head = f"<b style='font-size:1.2em'>{first}</b>" + "".join(
+            f"<div style='opacity:.7'>{line}</div>" for line in others
+        )
+        checks = "".join(f"<div style='{CHECK}'>{html.escape(check)}</div>" for check in self.checks)
+        tables = "".join(map(html_table, self._tables()))
+        return f"<div style='font-variant-numeric:tabular-nums;line-height:1.5'>{head}{tables}{checks}</div>"
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain Python numbers, strings, lists and dicts, without the arrays of all examples."""
@@ -185,15 +199,15 @@ def table(columns: Column) -> str:
 
 def html_table(columns: Column) -> str:
     """Columns as an HTML table, with bars of the shares."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    head = "".join(f"<th style='{CELL};opacity:.7'>{html.escape(name)}</th>" for name in columns)
     rows = "".join(
         "<tr>" + "".join(_html_cell(name, value) for name, value in zip(columns, row, strict=True)) + "</tr>"
         for row in zip(*columns.values(), strict=True)
     )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    return f"<table style='border-collapse:collapse;margin:.8em 0'><tr>{head}</tr>{rows}</table>"
 
 
 def _html_cell(name: str, value: Any) -> str:
-    width = 100 * min(1, max(0, value)) if name == "share" else 0
-    bar = f"<div style='width:{width:.0f}px;height:4px;background:#47a'></div>" if width else ""
-    return f"<td style='text-align:right'>{html.escape(cell(value, name))}{bar}</td>"
+    width = f"{100 * min(1, max(0, value)):.0f}%" if name.startswith("share") else ""
+    bar = f";min-width:7em;background:linear-gradient(to right,{BAR} {width},transparent {width})" if width else ""
+    return f"<td style='{CELL}{bar}'>{html.escape(cell(value, name))}</td>"

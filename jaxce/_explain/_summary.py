@@ -11,7 +11,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import sum_per_class
-from jaxce._explain._call import Call, check_groups, name_arguments
+from jaxce._explain._call import Call, check_groups
+from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import number
 from jaxce._sharding import replicate_axes
 from jaxce._types import AxisName, PerExample
@@ -34,10 +35,12 @@ class Summary:
         loss: the name of the loss.
         total: sums of the weighted losses and of the weights, as ``reduction="total"`` has them.
         size: number of examples, int32.
-        counts: number of examples by name: masked, invalid (by their label) and nan (by their loss), int32.
+        counts: number of examples by name: masked, ignored, invalid (by their label) and nan (by their loss), int32.
         firsts: index of the first such example by name, -1 without one.
         top_losses: the highest losses, NaN first, ``[top_k]``; ``-inf`` if there are fewer examples.
         top_indices: their indices in the flattened losses, ``[top_k]``; -1 if there are fewer examples.
+        top_norms: the largest gradient norms of an example's logits, ``[top_k]``; None for regions and linear layers.
+        top_norm_indices: their indices, as in ``top_indices``.
         by_class: ``Total`` of each class of the labels, ``[classes]``; negative and positive for binary labels.
         by_group: ``Total`` of each group, ``[num_groups]``; None without groups.
 
@@ -52,6 +55,7 @@ class Summary:
         >>> print(both)
         cross_entropy: mean 0.9178 = 2.7535 / 3 over 3 examples.
         Highest losses: example 1 has 1.3133 (48 %), example 2 has 1.3133 (48 %).
+        Largest gradients: example 1 has norm 1.0339, example 2 has norm 1.0339.
         By class: 0 has 1.4402 (52 %) of weight 2, 1 has 1.3133 (48 %) of weight 1.
 
     See Also:
@@ -67,6 +71,8 @@ class Summary:
     firsts: dict[str, Array]
     top_losses: Array
     top_indices: Array
+    top_norms: Array | None
+    top_norm_indices: Array | None
     by_class: Total | None
     by_group: Total | None
 
@@ -101,6 +107,10 @@ class Summary:
         worst = zip(self.top_indices.tolist(), self.top_losses.tolist(), strict=True)
         lines = [f"example {i} has {_share(value, loss)}" for i, value in worst if i >= 0 and value]
         told += [f"Highest losses: {', '.join(lines)}."] if lines else []
+        if self.top_norms is not None and self.top_norm_indices is not None:
+            norms = zip(self.top_norm_indices.tolist(), self.top_norms.tolist(), strict=True)
+            lines = [f"example {i} has norm {number(value)}" for i, value in norms if i >= 0 and value]
+            told += [f"Largest gradients: {', '.join(lines)}."] if lines else []
         named = {"class": self.by_class, "group": self.by_group}
         return "\n".join([*told, *(_sentence(name, t, loss) for name, t in named.items() if t is not None)])
 
@@ -129,12 +139,12 @@ def summarize(
 ) -> Summary:
     """The account of a loss inside ``jit``, ``mean = total.loss / total.weight``: worst examples and totals by class.
 
-    For training steps: which example, class or document costs most, and which is masked, invalid or NaN. It costs one
-    read of the logits at most, and none if the same step computes the loss. It has no gradient. Examples are counted
-    along the flattened losses.
+    For training steps: which examples cost most and have the largest gradients, and which are masked, invalid or NaN.
+    The gradients cost one read of the logits, which a training step shares. The summary itself has no gradient.
+    Examples are counted along the flattened losses.
 
     Args:
-        loss: a loss of this package, such as ``jaxce.cross_entropy``.
+        loss: a loss of this package, such as ``jaxce.cross_entropy``, or a loss of classes of ``jaxce.torch``.
         args: the arguments of the loss.
         top_k: number of examples to list, those with the highest losses.
         groups: group of each example, such as a document, integer, ``[...]``; other numbers are in no group.
@@ -157,8 +167,9 @@ def summarize(
         >>> step = jax.jit(lambda x: jaxce.summarize(jaxce.cross_entropy, x, labels, ignore_index=-100, top_k=2))
         >>> print(step(logits))
         cross_entropy: mean 1.2883 = 3.8648 / 3 over 4 examples.
-        1 masked, first: example 3.
+        1 ignored, first: example 3.
         Highest losses: example 1 has 1.9644 (51 %), example 0 has 1.5514 (40 %).
+        Largest gradients: example 1 has norm 1.0898, example 0 has norm 0.9989.
         By class: 2 has 1.9644 (51 %) of weight 1, 1 has 1.5514 (40 %) of weight 1, 0 has 0.3490 (9 %) of weight 1.
         >>> groups = jnp.array([0, 0, 1, 1])
         >>> told = jaxce.summarize(jaxce.cross_entropy, logits, labels % 3, groups=groups, num_groups=2)
@@ -173,24 +184,59 @@ def summarize(
         Loshchilov and Hutter, "Online Batch Selection for Faster Training of Neural Networks" (arXiv 1511.06343, 2015),
         for ranking examples by their losses.
     """
-    call = name_arguments(loss, args, options)
-    values, weights = lax.stop_gradient(call.terms())
+    call = open_call(loss, args, options)
+    values, weights, norms = lax.stop_gradient(_terms(call))
     check_groups(groups, num_groups, values.shape)
-    mask = call.mask(values.shape, jnp)
-    suspects = {"masked": ~mask, "invalid": mask & ~_valid(call, mask), "nan": jnp.isnan(values)}
-    flat = {name: replicate_axes(a, range(a.ndim)).reshape(-1) for name, a in suspects.items()}
-    top_losses, top_indices = _top(replicate_axes(values, range(values.ndim)).reshape(-1), top_k)
+    mask, unmasked = call.mask(values.shape, jnp), call.mask(values.shape, jnp, ignored=False)
+    invalid = mask & ~_valid(call, mask)
+    suspects = {"masked": ~unmasked, "ignored": unmasked & ~mask, "invalid": invalid, "nan": jnp.isnan(values)}
+    flat = {name: _flat(a) for name, a in suspects.items()}
+    top_losses, top_indices = _top(_flat(values), top_k)
+    top_norms, top_norm_indices = (None, None) if norms is None else _top(_flat(norms), top_k)
     return Summary(
         loss=call.name,
         total=Total(jnp.sum(values), jnp.sum(weights)),
         size=jnp.asarray(values.size, jnp.int32),
         counts={name: jnp.sum(a, dtype=jnp.int32) for name, a in flat.items()},
-        firsts={name: jnp.where(jnp.any(a), jnp.argmax(a), -1).astype(jnp.int32) for name, a in flat.items()},
+        firsts={name: _first(a) for name, a in flat.items()},
         top_losses=top_losses,
         top_indices=top_indices,
+        top_norms=top_norms,
+        top_norm_indices=top_norm_indices,
         by_class=_by_class(call, values, weights),
         by_group=None if groups is None else _totals(values, weights, jnp.asarray(groups), num_groups or 1),
     )
+
+
+def _terms(call: Call) -> tuple[PerExample, PerExample, PerExample | None]:
+    """Loss and weight of each example, and the norm of its gradient with respect to its logits, with its weight.
+
+    The gradient of the sum of all losses holds that of each loss in its row. XLA fuses it with the norm, but XLA:CPU
+    materializes it. Regions have no rows, and a linear layer would compute its logits once more.
+    """
+    if call.kind not in ("softmax", "sigmoid"):
+        return *call.terms(), None
+
+    def total(x: Array) -> tuple[Array, tuple[PerExample, PerExample]]:
+        values, weights = call.terms(**{call.input: x})
+        return jnp.sum(values), (values, weights)
+
+    gradient, (values, weights) = jax.grad(total, has_aux=True)(jnp.asarray(call[call.input]))
+    gradient = gradient.astype(values.dtype)
+    if gradient.shape == values.shape:
+        return values, weights, jnp.abs(gradient)
+    squares, shards = jnp.sum(gradient**2, call.axis), call["class_axis_name"]
+    return values, weights, jnp.sqrt(squares if shards is None else lax.psum(squares, shards))
+
+
+def _flat(a: Array) -> Array:
+    """The flattened array, whole on every device of an explicit mesh."""
+    return replicate_axes(a, range(a.ndim)).reshape(-1)
+
+
+def _first(found: Array) -> Array:
+    """The index of the first example that is found, -1 without one."""
+    return jnp.where(jnp.any(found), jnp.argmax(found) if found.size else 0, -1).astype(jnp.int32)
 
 
 def _top(losses: Array, top_k: int) -> tuple[Array, Array]:
@@ -241,8 +287,15 @@ def _is_in_range(ids: Array, number: int) -> Array:
 def _merge(parts: Summary) -> Summary:
     """One summary of several, which lie along a leading axis of every array; indices count on from part to part."""
     offset = jnp.cumsum(parts.size, dtype=jnp.int32) - parts.size
-    top_indices = jnp.where(parts.top_indices < 0, -1, parts.top_indices + offset[:, None]).reshape(-1)
-    top_losses, at = _top(parts.top_losses.reshape(-1), parts.top_losses.shape[-1])
+
+    def top(values: Array, indices: Array) -> tuple[Array, Array]:
+        counted = jnp.where(indices < 0, -1, indices + offset[:, None]).reshape(-1)
+        largest, at = _top(values.reshape(-1), values.shape[-1])
+        return largest, counted[at]
+
+    top_losses, top_indices = top(parts.top_losses, parts.top_indices)
+    norms, norm_indices = parts.top_norms, parts.top_norm_indices
+    top_norms, top_norm_indices = (None, None) if norms is None or norm_indices is None else top(norms, norm_indices)
     most = np.iinfo(np.int32).max
     firsts = {name: jnp.min(jnp.where(a < 0, most, a + offset)) for name, a in parts.firsts.items()}
     summed: Summary = jax.tree.map(lambda a: jnp.sum(a, 0, dtype=a.dtype), parts)
@@ -250,5 +303,7 @@ def _merge(parts: Summary) -> Summary:
         summed,
         firsts={name: jnp.where(first == most, -1, first) for name, first in firsts.items()},
         top_losses=top_losses,
-        top_indices=top_indices[at],
+        top_indices=top_indices,
+        top_norms=top_norms,
+        top_norm_indices=top_norm_indices,
     )

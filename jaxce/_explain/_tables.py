@@ -72,8 +72,7 @@ def example_table(terms: Terms, top_k: int, decode: Decode) -> Column:
 def _softmax_columns(call: Call, worst: np.ndarray, decode: Decode) -> dict[str, Any]:
     """Label, its probability and ``-log p``; the scores of a hinge; the rows themselves if classes are few."""
     x = call.last(call.input).reshape(-1, call.classes)[worst].astype(np.float64)
-    with np.errstate(invalid="ignore"):  # NaN stays NaN
-        log_p = x if call.input == "log_probs" else x - np.logaddexp.reduce(x, -1, keepdims=True)
+    log_p = x if call.input == "log_probs" else x - np.logaddexp.reduce(x, -1, keepdims=True)
     rows = {call.input: x, "softmax": np.exp(log_p)} if call.classes <= FEW else {}
     if call["labels"] is None:
         return rows
@@ -107,9 +106,8 @@ def _sigmoid_columns(call: Call, worst: np.ndarray, ndim: int) -> dict[str, Any]
     )
     sign = np.min(y, initial=0) < 0  # labels of 1 and -1
     x, y = (a.astype(np.float64).reshape(-1, *a.shape[ndim:])[worst] for a in (x, y))
-    with np.errstate(divide="ignore"):
-        is_probs = call.input == "probs"
-        log_p, log_not = (np.log(x), np.log1p(-x)) if is_probs else (-np.logaddexp(0, -x), -np.logaddexp(0, x))
+    is_probs = call.input == "probs"
+    log_p, log_not = (np.log(x), np.log1p(-x)) if is_probs else (-np.logaddexp(0, -x), -np.logaddexp(0, x))
     if x.ndim > 1:
         return {"p": np.exp(log_p), "y": y} if call.classes <= FEW else {}
     q = (y + 1) / 2 if sign else y
@@ -133,7 +131,7 @@ def has_errors(terms: Terms) -> np.ndarray | None:
 def _predicted_ids(call: Call) -> tuple[np.ndarray, np.ndarray]:
     """The class with the highest score and the likeliest label, of each example or pixel."""
     y = call.last("labels")
-    return call.last(call.input).argmax(-1), y if call.has_ids else y.argmax(-1)
+    return np.asarray(call.last(call.input).argmax(-1)), y if call.has_ids else np.asarray(y.argmax(-1))
 
 
 def class_table(terms: Terms, decode: Decode) -> Column:

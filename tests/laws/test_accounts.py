@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from cases import Case
 from inputs import cast, draw_log_probs, draw_logits, draw_probs
-from law import LOSS, law
+from law import GRADIENT, LOSS, law
 
 import jaxce
 
@@ -91,13 +91,23 @@ def test_a_summary_in_compiled_code_is_that_of_the_losses(setting):
     if told.by_class is not None:
         np.testing.assert_allclose(told.by_class.loss.sum(), total.loss, **LOSS)
         np.testing.assert_allclose(told.by_class.weight.sum(), total.weight, **LOSS)
-    mask = inputs.options.get("where", np.ones(()))
-    ignored = (
-        inputs.labels == inputs.options.get("ignore_index", np.nan)
-        if inputs.labels.shape == inputs.mask_shape
-        else False
-    )
-    assert told.counts["masked"] == np.sum(
-        ~np.broadcast_to(mask.astype(bool) & ~np.asarray(ignored), inputs.mask_shape)
-    )
+    where = np.broadcast_to(inputs.options.get("where", np.ones(())).astype(bool), inputs.mask_shape)
+    ignored = np.zeros(inputs.mask_shape, bool)
+    if inputs.labels.shape == inputs.mask_shape:
+        ignored = inputs.labels == inputs.options.get("ignore_index", np.nan)
+    assert told.counts["masked"] == np.sum(~where)
+    assert told.counts["ignored"] == np.sum(where & ignored)
     assert told.counts["nan"] == told.counts["invalid"] == 0
+
+
+@law(options="all", where=lambda case: case.example != "region" and "linear" not in case.name)
+def test_gradient_norms_are_those_of_the_losses(setting):
+    inputs = setting.draw()
+    told = explained(inputs, Summarized, top_k=4)
+    gradient = np.asarray(jax.grad(lambda x: inputs.call(x=x, reduction="sum"))(cast(inputs.x)), np.float64)
+    losses = inputs.call(reduction="none")
+    axis = () if gradient.shape == losses.shape else inputs.axis
+    norms = np.sqrt(np.sum(gradient**2, axis)).reshape(-1)
+    order = np.argsort(-norms, kind="stable")[:4]
+    np.testing.assert_allclose(told.top_norms[: len(order)], norms[order], **GRADIENT)
+    np.testing.assert_allclose(norms[told.top_norm_indices[: len(order)]], norms[order], **GRADIENT)
