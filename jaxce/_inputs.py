@@ -241,11 +241,13 @@ def check_reduction(reduction: Reduction) -> None:
         fix = '"total"' if reduction.__name__ == "Total" else f"{reduction.__name__}()"
         raise TypeError(f"reduction: got the class {reduction.__name__}; write {fix}.")
     name, module = (getattr(reduction, key, "") for key in ("__name__", "__module__"))
-    if name in ("mean", "sum") and module.startswith(("jax", "numpy")):
-        raise TypeError(f'reduction: got the function {name}, which takes no weights; write "{name}".')
+    if module.split(".")[0] in ("jax", "numpy"):
+        write = f'"{name}"' if name in ("mean", "sum") else 'reduction="none" and reduce its result'
+        raise TypeError(f"reduction: got the function {name}, which takes no weights; write {write}.")
     if reduction not in REDUCTION_NAMES and not callable(reduction):
-        expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
-        raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
+        raise ValueError(
+            f"reduction: got {reduction!r}; expected one of {REDUCTION_NAMES} or a callable such as Mean()."
+        )
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -164,7 +164,8 @@ def check_probabilities(name: str, x: Float[Array, "..."], fix: str) -> Float[Ar
 
 def check_weights(name: str, weights: Float[Array, "..."]) -> Float[Array, "..."]:
     """Weights, which must be at least 0 and not NaN."""
-    return raise_or_nan(name, weights, weights >= 0, "negative or NaN")
+    fix = 'Factors of any sign multiply the losses of reduction="none".' if name == "sample_weights" else ""
+    return raise_or_nan(name, weights, weights >= 0, "negative or NaN", fix)
 
 
 def check_number(name: str, number: AnyArray, low: Bound, high: Bound, dtype: DTypeLike) -> AnyArray:

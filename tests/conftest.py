@@ -41,9 +41,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if not hasattr(config, "workerinput"):  # workers are told
-        named = config.args_source is config.ArgsSource.ARGS or config.option.keyword
-        config.option.full = config.option.full or bool(named)
+    named = config.args_source is config.ArgsSource.ARGS or bool(config.option.keyword)
+    config.option.full = getattr(config, "workerinput", {}).get("full", config.option.full or named)
+
+
+def pytest_configure_node(node):
+    node.workerinput["full"] = node.config.option.full
 
 
 def pytest_collection_modifyitems(config, items):

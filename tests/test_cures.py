@@ -127,6 +127,21 @@ CURES = {
     "sample weights that are bool": ("where=", lambda: ce(X, Y, where=FIRST), softmax_loss(X[:1], Y[:1])),
     "ignore index with probabilities": ("where=", lambda: ce(X, PROBS, where=FIRST), softmax_loss(X[:1], PROBS[:1])),
     "a reduction of one array": ('"mean"', lambda: ce(X, Y, reduction="mean"), softmax_loss(X, Y)),
+    "another reduction of one array": (
+        'reduction="none" and reduce',
+        lambda: jnp.max(ce(X, Y, reduction="none")),
+        reference.cross_entropy(X.astype(float), Y)[0].max(),
+    ),
+    "sample weights below 0": (
+        'multiply the losses of reduction="none"',
+        lambda: jnp.sum(np.float32([-1, 1]) * ce(X, Y, reduction="none")),
+        np.dot([-1, 1], reference.cross_entropy(X.astype(float), Y)[0]),
+    ),
+    "sample weights that are NaN": (
+        'multiply the losses of reduction="none"',
+        lambda: jnp.sum(np.float32([0, 1]) * ce(X, Y, reduction="none")),
+        reference.cross_entropy(X.astype(float), Y)[0][1],
+    ),
     "reduction class for object": ("Mean()", lambda: ce(X, Y, reduction=jaxce.Mean()), softmax_loss(X, Y)),
     "unknown reduction": ("Mean()", lambda: ce(X, Y, reduction=jaxce.Mean()), softmax_loss(X, Y)),
     "kernel of the other layout": (
@@ -274,14 +289,17 @@ ELSEWHERE = {
 """Messages whose cures other tests follow: specs and padding in `test_linear_sharded.py`, `test_value_and_grad.py`."""
 
 PROPOSES = re.compile(
-    r"\b([Uu]se|[Pp]ass|write|goe?s? to|becomes?|fits?|[Dd]rops?|Pad|such as|[Nn]eed|Mask|divide|binary)\b|\(\.{3}\)"
+    r"\b([Uu]se|[Pp]ass|multiply|write|goe?s? to|becomes?|fits?|[Dd]rops?|Pad|such as|[Nn]eed|Mask|divide|binary)\b"
+    r"|\(\.{3}\)"
 )
 
 
 def test_every_message_that_proposes_a_fix_is_followed():
     proposing = {name for name, (_, text) in snapshot().items() if PROPOSES.search(text)}
     followed = {*CURES, *SAME_CURE, *ELSEWHERE}
-    assert proposing == followed, f"follow their fix in CURES, or name them in SAME_CURE: {sorted(proposing ^ followed)}"
+    assert proposing == followed, (
+        f"follow their fix in CURES, or name them in SAME_CURE: {sorted(proposing ^ followed)}"
+    )
 
 
 @pytest.mark.parametrize(

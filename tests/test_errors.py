@@ -62,6 +62,8 @@ MISTAKES = {
     "a box of Flax": lambda: linear(H, nn.Partitioned(W, (None, "model")), Y),
     "an ignored id that the labels do not hold": lambda: ce(X, np.array([0, -1], np.int8), ignore_index=255),
     "a traced axis": lambda: jax.jit(lambda axis: ce(X, Y, axis=axis))(1),
+    "another reduction of one array": lambda: ce(X, Y, reduction=jnp.max),
+    "sample weights below 0": lambda: ce(X, Y, sample_weights=np.array([-1.0, 1])),
     "a reduction of one array": lambda: ce(X, Y, reduction=jnp.mean),
     "weight": lambda: ce(X, Y, weight=np.ones(3)),
     "mask": lambda: ce(X, Y, mask=Y == 0),
@@ -273,6 +275,7 @@ ONLY_VALUES_SHOW = {
     "binary labels that are signs",
     "class weights below 0",
     "sample weights that are NaN",
+    "sample weights below 0",
     "binary labels as one class",
     "rows of zeros as labels",
 }

@@ -1,5 +1,6 @@
 """What `explain` tells: the table of a worked example, drawings of shapes, warnings, and the tables of each kind."""
 
+import functools
 import json
 import math
 import re
@@ -256,3 +257,40 @@ def test_a_notebook_and_a_figure():
     assert len(jaxce.explain(jaxce.cross_entropy, IMAGES, PIXELS, axis=1).plot().axes) == 3
     assert len(worked().plot().axes) == 1
     matplotlib.pyplot.close("all")
+
+
+def test_has_aux_is_left_out_of_the_account():
+    told = jaxce.explain(jaxce.cross_entropy, X, Y, ignore_index=-100, has_aux=True)
+    assert told.value[0] == told.total / told.divisor == jaxce.cross_entropy(X, Y, ignore_index=-100)
+    assert jaxce.explain(jaxce.linear_cross_entropy, X, np.eye(3, dtype=np.float32), Y % 3, has_aux=True).errors is None
+
+
+def test_options_of_a_partial_are_options():
+    partial = functools.partial(jaxce.cross_entropy, X, label_smoothing=0.25)
+    told, want = jaxce.explain(partial, Y % 3), jaxce.explain(jaxce.cross_entropy, X, Y % 3, label_smoothing=0.25)
+    assert repr(told) == repr(want)
+    assert "label_smoothing" in told.added
+
+
+def test_wrong_keywords_have_the_answer_of_the_loss():
+    for function in (jaxce.explain, jaxce.summarize):
+        with pytest.raises(TypeError, match="class_weights="):
+            function(jaxce.cross_entropy, X, Y % 3, weight=WEIGHTS)
+
+
+def test_binary_labels_without_a_class_axis_are_one_class():
+    x, labels = np.float32([1, -2, 3, 0]), np.array([1, 0, 0, 1])
+    assert len(jaxce.explain(jaxce.sigmoid_binary_cross_entropy, x, labels).classes["class"]) == 1
+    told = jaxce.explain(jaxce.sigmoid_binary_cross_entropy, x, labels, class_weights=np.ones(4))
+    assert len(told.classes["class"]) == 4
+
+
+def test_equal_logits_are_not_worse_than_guessing():
+    assert jaxce.explain(jaxce.cross_entropy, 0.01 * X, np.array([1, 2, 0, 1])).checks == ()
+
+
+@pytest.mark.parametrize("function", [jaxce.explain, jaxce.summarize])
+def test_counts_are_at_least_1(function):
+    for top_k in (0, -1):
+        with pytest.raises(ValueError, match=f"top_k: got {top_k}; expected at least 1"):
+            function(jaxce.cross_entropy, X, Y % 3, top_k=top_k)

@@ -29,7 +29,7 @@ CHECKS = {
     *("_value_checks", "torch._arguments", "torch._labels"),
 }
 
-MOST_LINES = {"core": 4170, "torch": 1220}
+MOST_LINES = {"core": 4270, "torch": 1230}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

@@ -190,3 +190,70 @@ def test_mistakes():
         jaxce.summarize(jaxce.cross_entropy, X, Y % 5, groups=jnp.zeros(3, int), num_groups=2)
     with pytest.raises(TypeError):
         summary() + 1
+
+
+def test_stacked_summaries_add():
+    """Those of `scan`, of `vmap`, and of the microbatches of `value_and_grad`."""
+    parts = [a.reshape(4, 4, *a.shape[1:]) for a in (X, Y, DOCUMENTS)]
+    stacked = jax.lax.scan(lambda _, part: (None, summary(*part)), None, parts)[1]
+    assert_equal(stacked.sum(), summary())
+    assert_equal(jax.vmap(summary)(*parts).sum(), summary())
+    assert repr(stacked) == f"4 parts, in sum:\n{summary()!r}"
+
+    def loss_fn(kernel, x, y, groups):
+        x = x @ kernel
+        return jaxce.cross_entropy(x, y, ignore_index=-1, reduction="total"), summary(x, y, groups)
+
+    (_, told), _ = jaxce.value_and_grad(loss_fn, has_aux=True, microbatches=4)(jnp.eye(5), X, Y, DOCUMENTS)
+    order = np.arange(16).reshape(4, 4).T.reshape(-1)  # part i has the rows i, i + 4, ...
+    assert_equal(told.sum(), summary(X[order], Y[order], DOCUMENTS[order]))
+
+
+def test_regions_count_pixels():
+    x, labels = RNG.normal(size=(4, 9, 3)).astype(np.float32), RNG.integers(0, 3, (4, 9))
+    where = np.ones((4, 9), bool)
+    where[2, 5:] = False
+    labels[3, 7] = 5
+
+    def told(rows):
+        call = partial(jaxce.summarize, jaxce.dice_loss, where=where[rows], batch_axis=0, top_k=2)
+        return jax.jit(call)(x[rows], labels[rows])
+
+    whole = told(slice(4))
+    assert (whole.size, whole.labeled) == (4, 36)
+    assert {name: int(n) for name, n in whole.counts.items()} == {"masked": 4, "ignored": 0, "invalid": 1, "nan": 1}
+    assert {name: int(n) for name, n in whole.firsts.items()} == {"masked": 23, "ignored": -1, "invalid": 34, "nan": 3}
+    assert "4 masked, first: pixel 23." in repr(whole)
+    assert_equal(told(slice(2)) + told(slice(2, 4)), whole)
+
+
+INVALID = {
+    "probabilities": (jaxce.cross_entropy, np.float32([[-0.5, 1.5], [0.5, 0.5]])),
+    "binary integers": (jaxce.sigmoid_binary_cross_entropy, np.array([[-1, 1], [0, 1]])),
+    "binary floats": (jaxce.sigmoid_binary_cross_entropy, np.float32([[1.5, 0], [0, 1]])),
+    "signs": (jaxce.soft_margin_loss, np.array([[0, 1], [-1, 1]])),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_every_invalid_label_is_counted(name):
+    loss, labels = INVALID[name]
+    told = jax.jit(lambda y: jaxce.summarize(loss, jnp.zeros((2, 2)), y))(labels)
+    assert (told.counts["invalid"], told.firsts["invalid"]) == (told.counts["nan"], 0)
+    assert told.counts["nan"] == 1
+
+
+def test_a_batch_of_any_size_is_exported():
+    (batch,) = jax.export.symbolic_shape("b")
+    arguments = [jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in (X, Y, DOCUMENTS)]
+    exported = jax.export.export(jax.jit(lambda *a: jax.tree.leaves(summary(*a))))(*arguments)
+    for rows in (16, 3):
+        assert_equal(
+            exported.call(X[:rows], Y[:rows], DOCUMENTS[:rows]),
+            jax.tree.leaves(summary(X[:rows], Y[:rows], DOCUMENTS[:rows])),
+        )
+
+
+def test_has_aux_is_left_out():
+    with_aux = jaxce.summarize(jaxce.cross_entropy, X, abs(Y), has_aux=True)
+    assert_equal(with_aux, jaxce.summarize(jaxce.cross_entropy, X, abs(Y)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxce._explain._call import Call, check_concrete, value_of
+from jaxce._explain._call import Call, check_concrete, check_count, value_of
 from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import Explanation, as_number
 from jaxce._explain._tables import Terms, class_table, example_table, has_errors, position_table
@@ -59,6 +59,7 @@ def explain(
         Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70, 2021), for label errors among the highest losses.
     """
     call = open_call(loss, args, options)
+    check_count("top_k", top_k)
     check_concrete(call)
     value = value_of(call)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinite and NaN losses have rows, too
@@ -122,7 +123,7 @@ def checks_of(terms: Terms, value: float | None, guess: float) -> tuple[str, ...
     told = [*_input_checks(call, mask), *_label_checks(call, mask)]
     if bad := np.flatnonzero(np.isnan(losses)).tolist():
         told.append(f"{len(bad)} losses are NaN; first: example {bad[0]}.")
-    if value is not None and value > guess:
+    if value is not None and value > guess and not math.isclose(value, guess, rel_tol=1e-3):
         told.append(f"The loss is above {guess:.4f}, the loss of equal logits: this is worse than guessing.")
     if not mask.all():
         left_out, unit = int(mask.size - mask.sum()), "pixels" if call.kind == "region" else "examples"

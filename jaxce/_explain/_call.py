@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxce._inputs import check_integer
 from jaxce._numerics import is_off
 from jaxce._value_checks import without_ignored
 
@@ -80,6 +81,9 @@ class Call:
     def axis(self) -> int | None:
         """The class axis, counted from the first axis; None without one."""
         axis, ndim = self["axis"], np.ndim(self[self.input])
+        is_of_elements = self.kind == "sigmoid" and not self.name.startswith("multilabel")
+        if ndim == 1 and is_of_elements and not any(np.ndim(self[name]) for name in ("class_weights", "pos_weight")):
+            return None
         return None if axis is None or ndim == 0 else axis % ndim
 
     @property
@@ -106,7 +110,7 @@ class Call:
 
     def run(self, without: tuple[str, ...] = (), **changed: Any) -> Any:
         """The loss alone, ``without`` some of the arguments and with others changed."""
-        alone = {"has_aux": False} if self.kind == "linear" else {}
+        alone = {"has_aux": False} if "has_aux" in self.parameters else {}
         return self.loss(**{n: value for n, value in (self.given | alone | changed).items() if n not in without})
 
     def terms(self, **changed: Any) -> tuple[Any, Any]:
@@ -132,7 +136,11 @@ def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dic
     names = inspect.signature(loss).parameters if callable(loss) else {}
     if "reduction" not in names or not {"axis", "hidden"} & {*names}:
         raise TypeError(f"loss: got {loss!r}; expected a loss of jaxce, such as jaxce.cross_entropy.")
-    return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
+    try:
+        return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
+    except TypeError:
+        loss(*args, **options)  # the loss has its own answers to wrong keywords
+        raise
 
 
 def value_of(call: Call) -> Any:
@@ -145,12 +153,22 @@ def value_of(call: Call) -> Any:
         raise
 
 
+def check_count(name: str, number: Any) -> None:
+    """The number of something: at least 1."""
+    check_integer(name, number)
+    if number < 1:
+        raise ValueError(f"{name}: got {number}; expected at least 1.")
+
+
 def check_groups(groups: Any, num_groups: int | None, shape: tuple[int, ...]) -> None:
     """Groups must come with their number, one for each example."""
     if groups is None:
         return
     if num_groups is None:
         raise ValueError("num_groups: got None; expected the number of groups, which shapes depend on.")
+    check_count("num_groups", num_groups)
+    if not jnp.issubdtype(jnp.result_type(groups), jnp.integer):
+        raise TypeError(f"groups: got dtype {jnp.result_type(groups)}; expected an integer dtype.")
     if np.shape(groups) != shape:
         raise ValueError(f"groups: got shape {np.shape(groups)}; expected one per example, shape {shape}.")
 

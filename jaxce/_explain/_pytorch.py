@@ -100,6 +100,8 @@ class TorchCall(Call):
 
 def open_call(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:
     """The call with its arguments by the names of the core; a class of `jaxce.torch.nn` is called with its options."""
+    if isinstance(loss, functools.partial):
+        return open_call(loss.func, (*loss.args, *args), loss.keywords | options)
     function = getattr(type(loss), "function", loss)
     name = getattr(function, "__name__", "")
     if not str(getattr(function, "__module__", "")).startswith("jaxce.torch."):

@@ -11,9 +11,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import sum_per_class
-from jaxce._explain._call import Call, check_groups
+from jaxce._explain._call import Call, check_count, check_groups
 from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import number
+from jaxce._numerics import compute_dtype, is_in_range
 from jaxce._sharding import replicate_axes
 from jaxce._types import AxisName, PerExample
 from jaxce.reductions import Total
@@ -28,15 +29,16 @@ class Summary:
     """The account of a loss in compiled code, ``mean = total.loss / total.weight``: ``summarize`` returns it.
 
     A pytree of fixed size, so ``jit`` and ``scan`` return it, and loggers can keep it. Summaries of microbatches add
-    with ``+`` or ``sum``, those of devices with ``psum``. Indices then count the examples one after the other.
-    ``print`` says it in sentences.
+    with ``+`` or ``sum``, those of devices with ``psum``. Indices then count the examples part after part. ``print``
+    says it in sentences.
 
     Args:
         loss: the name of the loss.
         total: sums of the weighted losses and of the weights, as ``reduction="total"`` has them.
         size: number of examples, int32.
-        counts: number of examples by name: masked, ignored, invalid (by their label) and nan (by their loss), int32.
-        firsts: index of the first such example by name, -1 without one.
+        labeled: number of examples with a label, int32; for losses of regions the number of pixels.
+        counts: number of labeled ones by name: masked, ignored and invalid; and nan, the number of losses, int32.
+        firsts: index of the first one by name, -1 without one.
         top_losses: the highest losses, NaN first, ``[top_k]``; ``-inf`` if there are fewer examples.
         top_indices: their indices in the flattened losses, ``[top_k]``; -1 if there are fewer examples.
         top_norms: the largest gradient norms of an example's logits, ``[top_k]``; None for regions and linear layers.
@@ -67,6 +69,7 @@ class Summary:
     loss: str = dataclasses.field(metadata={"static": True})
     total: Total
     size: Array
+    labeled: Array
     counts: dict[str, Array]
     firsts: dict[str, Array]
     top_losses: Array
@@ -85,6 +88,10 @@ class Summary:
 
     __radd__ = __add__
 
+    def sum(self) -> "Summary":
+        """The summary of all parts, which lie along the first axis, as ``scan`` and ``vmap`` stack them."""
+        return _merge(self)
+
     def psum(self, axis_name: AxisName) -> "Summary":
         """The summary over all devices along a mesh axis, inside ``shard_map`` or ``vmap(axis_name=...)``."""
         devices, device = lax.axis_size(axis_name), lax.axis_index(axis_name)
@@ -98,12 +105,15 @@ class Summary:
     def __repr__(self) -> str:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
             return f"Summary of {self.loss}, traced"
+        if np.ndim(self.total.loss):
+            return f"{len(self.size)} parts, in sum:\n{self.sum()}"
         loss, weight, size = (float(a) for a in (self.total.loss, self.total.weight, self.size))
         sums = f"{number(loss)} / {number(weight)}"
         mean = f"mean {number(loss / weight)} = {sums}" if weight else f"no mean ({sums})"
         told = [f"{self.loss}: {mean} over {number(size)} examples."]
         for name, count in self.counts.items():
-            told += [f"{int(count)} {name}, first: example {int(self.firsts[name])}."] if int(count) else []
+            unit = "example" if name == "nan" or int(self.labeled) == int(self.size) else "pixel"
+            told += [f"{int(count)} {name}, first: {unit} {int(self.firsts[name])}."] if int(count) else []
         worst = zip(self.top_indices.tolist(), self.top_losses.tolist(), strict=True)
         lines = [f"example {i} has {_share(value, loss)}" for i, value in worst if i >= 0 and value]
         told += [f"Highest losses: {', '.join(lines)}."] if lines else []
@@ -185,6 +195,7 @@ def summarize(
         for ranking examples by their losses.
     """
     call = open_call(loss, args, options)
+    check_count("top_k", top_k)
     values, weights, norms = lax.stop_gradient(_terms(call))
     check_groups(groups, num_groups, values.shape)
     mask, unmasked = call.mask(values.shape, jnp), call.mask(values.shape, jnp, ignored=False)
@@ -197,6 +208,7 @@ def summarize(
         loss=call.name,
         total=Total(jnp.sum(values), jnp.sum(weights)),
         size=jnp.asarray(values.size, jnp.int32),
+        labeled=jnp.asarray(mask.size, jnp.int32),
         counts={name: jnp.sum(a, dtype=jnp.int32) for name, a in flat.items()},
         firsts={name: _first(a) for name, a in flat.items()},
         top_losses=top_losses,
@@ -241,11 +253,9 @@ def _first(found: Array) -> Array:
 
 def _top(losses: Array, top_k: int) -> tuple[Array, Array]:
     """The highest losses with their indices, NaN first; filled up with ``-inf`` and -1."""
-    some = min(top_k, losses.size)
-    _, indices = lax.top_k(jnp.where(jnp.isnan(losses), jnp.inf, losses), some)
-    missing = (0, top_k - some)
-    filled = jnp.pad(losses[indices], missing, constant_values=-jnp.inf)
-    return filled, jnp.pad(indices.astype(jnp.int32), missing, constant_values=-1)
+    filled = jnp.pad(losses, (0, top_k), constant_values=-jnp.inf)
+    _, indices = lax.top_k(jnp.where(jnp.isnan(filled), jnp.inf, filled), top_k)
+    return filled[indices], jnp.where(indices < losses.size, indices, -1).astype(jnp.int32)
 
 
 def _valid(call: Call, mask: Array) -> Array:
@@ -253,9 +263,13 @@ def _valid(call: Call, mask: Array) -> Array:
     if call["labels"] is None:
         return mask
     y = jnp.asarray(call["labels"])
-    if not call.is_binary and jnp.issubdtype(y.dtype, jnp.integer):
+    low = -1 if call.name == "soft_margin_loss" else 0
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        valid = is_in_range(y.astype(compute_dtype(y)), low) if y.dtype != jnp.bool_ else jnp.ones(y.shape, bool)
+    elif not call.is_binary:
         return _is_in_range(y, call.classes)
-    valid = jnp.abs(y.astype(jnp.float32)) <= 1
+    else:
+        valid = (y == low) | (y == 1)
     return valid if valid.shape == mask.shape else jnp.all(valid, call.axis)
 
 
@@ -286,18 +300,19 @@ def _is_in_range(ids: Array, number: int) -> Array:
 
 def _merge(parts: Summary) -> Summary:
     """One summary of several, which lie along a leading axis of every array; indices count on from part to part."""
-    offset = jnp.cumsum(parts.size, dtype=jnp.int32) - parts.size
+    offset, offset_of_labels = (jnp.cumsum(n, dtype=jnp.int32) - n for n in (parts.size, parts.labeled))
 
     def top(values: Array, indices: Array) -> tuple[Array, Array]:
         counted = jnp.where(indices < 0, -1, indices + offset[:, None]).reshape(-1)
         largest, at = _top(values.reshape(-1), values.shape[-1])
-        return largest, counted[at]
+        return largest, jnp.where(at < 0, -1, counted[at])
 
     top_losses, top_indices = top(parts.top_losses, parts.top_indices)
     norms, norm_indices = parts.top_norms, parts.top_norm_indices
     top_norms, top_norm_indices = (None, None) if norms is None or norm_indices is None else top(norms, norm_indices)
     most = np.iinfo(np.int32).max
-    firsts = {name: jnp.min(jnp.where(a < 0, most, a + offset)) for name, a in parts.firsts.items()}
+    offsets = {name: offset if name == "nan" else offset_of_labels for name in parts.firsts}
+    firsts = {name: jnp.min(jnp.where(a < 0, most, a + offsets[name])) for name, a in parts.firsts.items()}
     summed: Summary = jax.tree.map(lambda a: jnp.sum(a, 0, dtype=a.dtype), parts)
     return dataclasses.replace(
         summed,
