@@ -135,8 +135,7 @@ def open_sigmoid(
 ) -> SigmoidInputs:
     """Logits with one binary label each. Each is an example; with ``rows`` each row of classes is one example.
 
-    Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1. Floating
-    labels must lie between ``negative_label`` and 1.
+    Labels of the negative class are ``negative_label``. Masked logits become ``filler`` and masked labels 1.
     """
     check_reduction(reduction)
     refuse_swapped(name, logits, labels)
@@ -245,9 +244,8 @@ def check_reduction(reduction: Reduction) -> None:
         write = f'"{name}"' if name in ("mean", "sum") else 'reduction="none" and reduce its result'
         raise TypeError(f"reduction: got the function {name}, which takes no weights; write {write}.")
     if reduction not in REDUCTION_NAMES and not callable(reduction):
-        raise ValueError(
-            f"reduction: got {reduction!r}; expected one of {REDUCTION_NAMES} or a callable such as Mean()."
-        )
+        expected = f"one of {REDUCTION_NAMES} or a callable such as Mean()"
+        raise ValueError(f"reduction: got {reduction!r}; expected {expected}.")
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
