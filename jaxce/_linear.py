@@ -7,9 +7,8 @@ its logits, and no logit twice. The derivative of the sum is then a linear map o
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +18,38 @@ from jax.custom_derivatives import zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._class_axis import broadcast_per_class, local_ids, psum_classes, take_per_class
-from jaxce._cross_entropy import OfLogits, describe_logits, describe_z_loss
+from jaxce._class_axis import broadcast_per_class, psum_classes
 from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
     AnyArray,
     AxisName,
-    CrossEntropyAux,
     Layer,
     LinearInputs,
     LinearSharding,
     PerExample,
     Size,
-    SoftmaxInputs,
     Tokens,
 )
-from jaxce.reductions import apply_weights
 
-Formula: TypeAlias = Callable[[SoftmaxInputs], tuple[PerExample, Array]]
-"""Loss and weight of each example."""
+Losses: TypeAlias = tuple[Any, Array, Any]
 
-Losses: TypeAlias = tuple[Array, Array, CrossEntropyAux | None]
+
+class Formula(Protocol):
+    """What becomes of the logits. A static argument: equal formulas share a compiled program."""
+
+    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
+        """The weighted loss of each token of a chunk, and what else the logits give: arrays with a row per token."""
+
+    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
+        """The weight of each token in a mean. It does not depend on the logits."""
+
+    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
+        """The auxiliary results of all tokens, from what the logits gave."""
+
+    def closed(self, logits: Array, tokens: Tokens) -> tuple["Formula", Any]:
+        """The same formula as a function of what it closes over, and that."""
 
 
 class LoopConfig(NamedTuple):
@@ -52,12 +60,11 @@ class LoopConfig(NamedTuple):
     kernel_layout: str
     class_axis_name: AxisName | None
     only_sums: bool
-    has_aux: bool
 
 
-def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool, has_aux: bool) -> Losses:
-    """Losses and weights of the tokens, or their sums with ``only_sums``, and a `CrossEntropyAux` with ``has_aux``."""
-    config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums, has_aux)
+def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool) -> Losses:
+    """Losses and weights of the tokens, or their sums with ``only_sums``, and the auxiliary results of the formula."""
+    config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums)
     if x.sharding is not None:
         return _sharded_losses(config, x.sharding, x.tokens, x.layer)
     losses: Losses = _losses(config, x.tokens, x.layer)
@@ -89,7 +96,7 @@ def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens
     if sharding.explicit:
         tokens, layer = jax.tree.map(partial(_resharded, sharding), (tokens, layer), specs)
     of_sum = PartitionSpec() if config.only_sums else by_token
-    out = (of_sum, of_sum, by_token if config.has_aux else None)
+    out = (of_sum, of_sum, by_token)
     mapped = jax.shard_map(local, mesh=sharding.mesh, in_specs=specs, out_specs=out, axis_names=sharding.free)
     losses: Losses = mapped(tokens, layer)
     return losses
@@ -112,28 +119,28 @@ def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
         return jnp.broadcast_to(a, shape + row).reshape(math.prod(shape), *row)
 
     tokens = jax.tree.map(flat, tokens)
-    weights = _weights(config, tokens, layer)
+    weights = config.formula.weights(tokens, layer, config.class_axis_name)
     chunks = _split_chunks(config, tokens, layer)
+    config, layer = _closed(config, chunks, layer)
     values, of_logits = (_total if config.only_sums else _each)(config, chunks, layer)
-    aux = None
-    if config.has_aux:
-        of_logits = jax.tree.map(lambda a: _merge_chunks(a, shape), of_logits)
-        aux = describe_z_loss(of_logits, weights.reshape(shape), layer.hyperparameters["z_loss"])
+    of_logits = jax.tree.map(lambda a: _merge_chunks(a, shape), of_logits)
+    aux = config.formula.aux(of_logits, weights.reshape(shape), layer)
     if config.only_sums:
         return values, jnp.sum(weights), aux
-    return _merge_chunks(values, shape), weights.reshape(shape), aux
+    return jax.tree.map(lambda a: _merge_chunks(a, shape), values), weights.reshape(shape), aux
 
 
-def _weights(config: LoopConfig, tokens: Tokens, layer: Layer) -> PerExample:
-    """The weight of each token in a mean. It does not depend on the logits."""
-    w, ids, name = layer.class_weights, tokens.labels.ids, config.class_axis_name
-    zeros = jnp.zeros(ids.shape, compute_dtype(_operand(tokens, layer)))
-    weight = jnp.ones_like(zeros) if w is None else take_per_class(w, local_ids(ids, w.size, name), name)
-    return apply_weights(zeros, weight, tokens.sample_weights, tokens.mask)[1]
+def _closed(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[LoopConfig, Layer]:
+    """What a formula closes over becomes an argument: the derivative rules below see arguments alone."""
+    classes = layer.kernel.shape[config.kernel_layout.index("v")]
+    tokens = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), chunks)
+    logits = jax.ShapeDtypeStruct((tokens.hidden.shape[0], classes), compute_dtype(_operand(tokens, layer)))
+    formula, constants = config.formula.closed(logits, tokens)
+    return config._replace(formula=formula), dataclasses.replace(layer, constants=constants)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, OfLogits | None]:
+def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, Any]:
     """The sum of the losses."""
 
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
@@ -171,7 +178,7 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 @partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
 def _total_and_gradients(
     config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
-) -> tuple[Array, OfLogits | None, tuple[Tokens, Layer]]:
+) -> tuple[Array, Any, tuple[Tokens, Layer]]:
     """The sum of the losses and its gradients along the perturbed arrays; of the gradients each device has a share."""
     dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
     class_dim = config.kernel_layout.index("v")
@@ -182,7 +189,7 @@ def _total_and_gradients(
     of_others = dataclasses.replace(of_tokens, hidden=False), dataclasses.replace(of_layer, kernel=False)
 
     def step(sums: Layer, tokens: Tokens) -> tuple[Layer, Any]:
-        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, OfLogits | None]:
+        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, Any]:
             given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, layer))
             values, aux = _chunk_losses(config, raw, *given)
             return pvary_tree(jnp.sum(values), axes) / shards, aux
@@ -211,7 +218,7 @@ def _only(wanted: Any, tree: Any) -> Any:
     return jax.tree.map(lambda w, a: a if w else None, wanted, tree)
 
 
-def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample, OfLogits | None]:
+def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Any, Any]:
     """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
     operand, axes = _operand(chunks, layer), varying_axes((chunks, layer))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
@@ -227,24 +234,13 @@ def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[PerExample,
         raw = _raw(config, narrow, dataclasses.replace(layer, kernel=layer.kernel.astype(operand)))
         return None, _chunk_losses(config, raw, tokens, layer)
 
-    losses: tuple[PerExample, OfLogits | None] = lax.scan(step, None, chunks)[1]
+    losses: tuple[Any, Any] = lax.scan(step, None, chunks)[1]
     return losses
 
 
-def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[PerExample, OfLogits | None]:
-    """The weighted losses of some tokens from ``raw``, the product of their hidden states and the kernel."""
-    x = SoftmaxInputs(
-        logits=_logits(raw, layer),
-        axis=1,
-        labels=tokens.labels,
-        mask=tokens.mask,
-        class_weights=layer.class_weights,
-        sample_weights=tokens.sample_weights,
-        class_axis_name=config.class_axis_name,
-        hyperparameters=layer.hyperparameters,
-    )
-    values, _ = apply_weights(*config.formula(x), x.sample_weights, x.mask)
-    return values, describe_logits(x) if config.has_aux else None
+def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[Any, Any]:
+    """What the formula makes of ``raw``, the product of some hidden states and the kernel."""
+    return config.formula.losses(_logits(raw, layer), tokens, layer, config.class_axis_name)
 
 
 def _logits(raw: Array, layer: Layer) -> Array:
@@ -317,8 +313,9 @@ def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
     if not isinstance(padding, int) or padding:
         mask = jnp.ones(count, bool) if tokens.mask is None else tokens.mask
         tokens = jax.tree.map(partial(_padded, padding), dataclasses.replace(tokens, mask=mask))
-        if tokens.labels.valid is not None:
-            labels = dataclasses.replace(tokens.labels, valid=tokens.labels.valid | ~tokens.mask)
+        if tokens.labels is not None and tokens.labels.valid is not None:
+            padding_is_valid = ~tokens.mask.reshape(-1, *[1] * (tokens.labels.valid.ndim - 1))
+            labels = dataclasses.replace(tokens.labels, valid=tokens.labels.valid | padding_is_valid)
             tokens = dataclasses.replace(tokens, labels=labels)
     split: Tokens = jax.tree.map(lambda a: a.reshape(chunks, size, *a.shape[1:]), tokens)
     return split
@@ -329,5 +326,6 @@ def _padded(padding: Size, a: Array) -> Array:
 
 
 def _merge_chunks(a: Array, shape: tuple[Size, ...]) -> Array:
-    """Numbers ``[chunks, chunk]`` in the shape of the tokens."""
-    return a.reshape(a.shape[0] * a.shape[1])[: math.prod(shape)].reshape(shape)
+    """Rows ``[chunks, chunk, ...]`` in the shape of the tokens."""
+    row = a.shape[2:]
+    return a.reshape(a.shape[0] * a.shape[1], *row)[: math.prod(shape)].reshape(*shape, *row)

@@ -113,6 +113,22 @@ def check_layer(x: LinearInputs, suspect: Array) -> None:
         check_finite("bias", layer.bias, suspect, -math.inf)
 
 
+def check_row_losses(result: Any, has_aux: bool, rows: Size) -> tuple[Array, Any]:
+    """The losses that a function gave for a block of logits, one for each row, and its auxiliary results."""
+    if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+        raise TypeError(f"f: returned a {type(result).__name__} with has_aux=True; expected a pair (losses, aux).")
+    losses, aux = result if has_aux else (result, None)
+    if not isinstance(losses, Array) or losses.shape != (rows,) or not jnp.issubdtype(losses.dtype, jnp.floating):
+        got = f"{losses.dtype} of shape {losses.shape}" if isinstance(losses, Array) else type(losses).__name__
+        raise TypeError(f'f: returned {got} for {rows} rows of logits; expected one floating loss per row, as of'
+                        ' reduction="none".')
+    for path, leaf in jax.tree.leaves_with_path(aux):
+        if jnp.shape(leaf)[:1] != (rows,):
+            name = jax.tree_util.keystr(path)
+            raise TypeError(f"f: returned aux{name} of shape {jnp.shape(leaf)}; expected a row for each of {rows}.")
+    return losses, aux
+
+
 def _positive(name: str, value: Hyperparameter | None, dtype: DTypeLike) -> AnyArray | None:
     """A finite number above 0, or None."""
     return None if value is None else check_positive(name, real_number(name, value), dtype)

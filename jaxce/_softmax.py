@@ -12,6 +12,7 @@ from jaxce._cross_entropy import cross_entropy_from_logits, describe, nll_from_l
 from jaxce._debug import is_debugging
 from jaxce._inputs import open_softmax
 from jaxce._linear import linear_losses
+from jaxce._linear_formulas import SoftmaxFormula
 from jaxce._linear_inputs import check_layer, open_linear
 from jaxce._numerics import is_off, safe_multiply
 from jaxce._targets import target
@@ -211,7 +212,8 @@ def linear_cross_entropy(
         z_loss=(z_loss, 0, math.inf),
         reduction=reduction,
     )
-    losses, weights, aux = linear_losses(x, _cross_entropy, needs_only_sums(reduction), has_aux)
+    formula = SoftmaxFormula(_cross_entropy, has_aux)
+    losses, weights, aux = linear_losses(x, formula, needs_only_sums(reduction))
     if is_debugging():
         check_layer(x, ~jnp.isfinite(losses))
     loss = apply_reduction(losses, weights, reduction)

@@ -155,10 +155,11 @@ class LinearSharding(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The arguments of a linear loss with one row for each token."""
+    """The arguments of a linear loss with one row for each token; ``rows`` are those of the caller's own function."""
 
     hidden: ArrayOrTangent
-    labels: Ids
+    labels: Ids | None = None
+    rows: Any = ()
     mask: ArrayOrTangent = None
     sample_weights: ArrayOrTangent = None
 
@@ -166,7 +167,7 @@ class Tokens:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """The arguments of a linear loss that all tokens share."""
+    """The arguments of a linear loss that all tokens share; ``constants`` are what the caller's function closes over."""
 
     kernel: ArrayOrTangent
     bias: ArrayOrTangent = None
@@ -174,6 +175,7 @@ class Layer:
     logit_scale: ArrayOrTangent = None
     logit_softcap: ArrayOrTangent = None
     hyperparameters: Hyperparameters = NO_HYPERPARAMETERS
+    constants: Any = ()
 
 
 class LinearInputs(NamedTuple):

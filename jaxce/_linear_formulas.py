@@ -1,0 +1,87 @@
+"""What becomes of a linear layer's logits: a loss of exclusive classes, or a function of the caller."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxce._class_axis import local_ids, take_per_class
+from jaxce._cross_entropy import describe_logits, describe_z_loss
+from jaxce._linear_inputs import check_row_losses
+from jaxce._numerics import compute_dtype, fill_masked, wider
+from jaxce._types import AxisName, CrossEntropyAux, Layer, PerExample, SoftmaxInputs, Tokens
+from jaxce.reductions import apply_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftmaxFormula:
+    """A loss of exclusive classes, ``formula(x)``: loss and weight of each example."""
+
+    formula: Callable[[SoftmaxInputs], tuple[PerExample, Array]]
+    has_aux: bool = False
+
+    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
+        x = softmax_inputs(logits, tokens, layer, class_axis_name)
+        values, _ = apply_weights(*self.formula(x), x.sample_weights, x.mask)
+        return values, describe_logits(x) if self.has_aux else None
+
+    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
+        w, ids = layer.class_weights, tokens.labels.ids
+        zeros = jnp.zeros(ids.shape, compute_dtype(wider(tokens.hidden, layer.kernel)))
+        weight = jnp.ones_like(zeros)
+        if w is not None:
+            weight = take_per_class(w, local_ids(ids, w.size, class_axis_name), class_axis_name)
+        return apply_weights(zeros, weight, tokens.sample_weights, tokens.mask)[1]
+
+    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> CrossEntropyAux | None:
+        return describe_z_loss(of_logits, weights, layer.hyperparameters["z_loss"]) if self.has_aux else None
+
+    def closed(self, logits: Array, tokens: Tokens) -> tuple["SoftmaxFormula", Any]:
+        return self, ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RowsFormula:
+    """A function of the caller, ``f(logits, *rows)``: the loss of each row, and with ``has_aux`` a pair with others."""
+
+    f: Callable[..., Any]
+    has_aux: bool
+
+    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
+        def masked(a: Array) -> Array:
+            mask = tokens.mask
+            return a if mask is None else fill_masked(a, mask.reshape(-1, *[1] * (a.ndim - 1)))
+
+        arguments = jax.tree.map(masked, (logits, *tokens.rows))
+        values, aux = check_row_losses(self.f(*arguments, *layer.constants), self.has_aux, logits.shape[0])
+        values = values.astype(logits.dtype)
+        values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, tokens.mask)
+        return values, jax.tree.map(masked, lax.stop_gradient(aux))
+
+    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
+        zeros = jnp.zeros(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
+        return apply_weights(zeros, jnp.ones_like(zeros), tokens.sample_weights, tokens.mask)[1]
+
+    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
+        return of_logits
+
+    def closed(self, logits: Array, tokens: Tokens) -> tuple["RowsFormula", Any]:
+        f, constants = jax.closure_convert(self.f, logits, *tokens.rows)
+        return (dataclasses.replace(self, f=f), tuple(constants)) if constants else (self, ())
+
+
+def softmax_inputs(logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> SoftmaxInputs:
+    """The arguments of a loss of exclusive classes, for a chunk of tokens."""
+    return SoftmaxInputs(
+        logits=logits,
+        axis=1,
+        labels=tokens.labels,
+        mask=tokens.mask,
+        class_weights=layer.class_weights,
+        sample_weights=tokens.sample_weights,
+        class_axis_name=class_axis_name,
+        hyperparameters=layer.hyperparameters,
+    )
