@@ -73,7 +73,7 @@ def balanced_class_weights(
     scheme: Literal["inverse", "sqrt", "effective"] = "inverse",
     beta: Hyperparameter = 0.999,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
 ) -> Array: ...
 @overload
 def binary_cross_entropy(
@@ -117,7 +117,7 @@ def brier_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -130,7 +130,7 @@ def brier_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -143,7 +143,7 @@ def brier_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -156,7 +156,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -172,7 +172,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -188,7 +188,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -204,7 +204,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -220,7 +220,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -236,7 +236,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -252,7 +252,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -268,7 +268,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -284,7 +284,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -308,7 +308,7 @@ def dice_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -324,7 +324,7 @@ def dice_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -340,7 +340,7 @@ def dice_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -387,7 +387,7 @@ def focal_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -401,7 +401,7 @@ def focal_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -415,7 +415,7 @@ def focal_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -429,7 +429,7 @@ def generalized_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -443,7 +443,7 @@ def generalized_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -457,7 +457,7 @@ def generalized_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -474,7 +474,7 @@ def jaccard_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -490,7 +490,7 @@ def jaccard_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -506,7 +506,7 @@ def jaccard_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -518,7 +518,7 @@ def js_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -531,7 +531,7 @@ def js_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -544,7 +544,7 @@ def js_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -557,7 +557,7 @@ def kl_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -570,7 +570,7 @@ def kl_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -583,7 +583,7 @@ def kl_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -597,7 +597,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -619,7 +619,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -641,7 +641,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -663,7 +663,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -685,7 +685,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -707,7 +707,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -729,7 +729,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -751,7 +751,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -773,7 +773,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -836,7 +836,7 @@ def lovasz_softmax(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -851,7 +851,7 @@ def lovasz_softmax(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -866,7 +866,7 @@ def lovasz_softmax(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -881,7 +881,7 @@ def multiclass_hinge_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -896,7 +896,7 @@ def multiclass_hinge_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -911,7 +911,7 @@ def multiclass_hinge_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -986,7 +986,7 @@ def nll_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -998,7 +998,7 @@ def nll_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -1010,7 +1010,7 @@ def nll_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -1023,7 +1023,7 @@ def poly1_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -1037,7 +1037,7 @@ def poly1_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -1051,7 +1051,7 @@ def poly1_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -1217,7 +1217,7 @@ def tversky_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -1236,7 +1236,7 @@ def tversky_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -1255,7 +1255,7 @@ def tversky_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 def value_and_grad(

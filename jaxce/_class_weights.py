@@ -18,7 +18,7 @@ def balanced_class_weights(
     scheme: Literal["inverse", "sqrt", "effective"] = "inverse",
     beta: Hyperparameter = 0.999,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
 ) -> Array:
     """Class weights from label counts: ``n / (C n_c)`` for ``"inverse"``, so each class has the same total weight.
 

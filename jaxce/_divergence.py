@@ -75,7 +75,7 @@ def kl_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
@@ -151,7 +151,7 @@ def js_divergence(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
@@ -227,7 +227,7 @@ def brier_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:

@@ -26,7 +26,7 @@ def focal_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
@@ -105,7 +105,7 @@ def poly1_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
@@ -180,7 +180,7 @@ def generalized_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:

@@ -53,7 +53,7 @@ def open_softmax(
     class_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
-    ignore_index: int | None,
+    ignore_index: int | Array | None,
     reduction: Reduction,
     class_axis_name: AxisName | None = None,
     name: str = "logits",
@@ -172,7 +172,7 @@ def open_values(
 
 
 def open_ids(
-    labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | None
+    labels: ArrayLike, classes: int, where: ArrayLike | None, ignore_index: int | Array | None
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Class ids without logits, with their mask."""
     check_integer("num_classes", classes)
@@ -191,7 +191,7 @@ def integer_labels(labels: ArrayLike, fix: str = "") -> AnyArray:
 
 
 def ids_and_mask(
-    labels: AnyArray, classes: Size, where: ArrayLike | None, ignore_index: int | None, one_class_fix: str = ""
+    labels: AnyArray, classes: Size, where: ArrayLike | None, ignore_index: int | Array | None, one_class_fix: str = ""
 ) -> tuple[Ids, Bool[Array, "..."] | None]:
     """Checked class ids, and their mask, False also where the id is ``ignore_index``."""
     mask = without_ignored(labels, ignore_index, check_mask(where, labels.shape))
@@ -357,7 +357,7 @@ def binary_label_array(name: str, labels: ArrayLike, shape: Shape) -> AnyArray:
     return y
 
 
-def refuse_ignore_index(ignore_index: int | None, what: str = "probabilities as labels") -> None:
+def refuse_ignore_index(ignore_index: int | Array | None, what: str = "probabilities as labels") -> None:
     if ignore_index is not None:
         raise ValueError(
             f"ignore_index: got {ignore_index} with {what}; expected None, as only class ids can be"

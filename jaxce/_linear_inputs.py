@@ -61,7 +61,7 @@ def open_linear(
     class_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
-    ignore_index: int | None,
+    ignore_index: int | Array | None,
     logit_scale: Hyperparameter | None,
     logit_softcap: Hyperparameter | None,
     chunk_size: int | None,

@@ -24,7 +24,7 @@ def lovasz_softmax(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Lovasz-Softmax: ``sum_i e_i (J_i - J_{i-1})`` of the sorted errors ``e = |y - p|``, mean over classes.

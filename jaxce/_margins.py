@@ -29,7 +29,7 @@ def multiclass_hinge_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Multi-class hinge: ``w_y/C sum_{c != y} max(0, margin - x_y + x_c)**p``.

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import mask_rows
@@ -35,7 +36,7 @@ def open_regions(
     class_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
-    ignore_index: int | None,
+    ignore_index: int | Array | None,
     reduction: Reduction,
     **hyperparameters: Bounded,
 ) -> RegionInputs:

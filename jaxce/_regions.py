@@ -26,7 +26,7 @@ def dice_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Dice loss: ``1 - (2 TP + s) / (2 TP + FP + FN + s)``, mean over classes, with soft counts ``TP = sum p y``.
@@ -118,7 +118,7 @@ def tversky_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Tversky loss: ``(1 - (TP + s) / (TP + alpha FP + beta FN + s))**gamma``, mean over classes.
@@ -213,7 +213,7 @@ def jaccard_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Jaccard loss, one minus soft intersection over union: ``1 - (TP + s) / (TP + FP + FN + s)``, mean over classes.

@@ -28,7 +28,7 @@ def cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     class_axis_name: AxisName | None = None,
@@ -123,7 +123,7 @@ def linear_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
     z_loss: Hyperparameter = 0.0,
     logit_scale: Hyperparameter | None = None,
@@ -228,7 +228,7 @@ def nll_loss(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Negative log-likelihood of log-probabilities l: ``-w_y l_y`` for ids y, ``-sum_c w_c p_c l_c`` for labels p.

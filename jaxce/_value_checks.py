@@ -85,7 +85,7 @@ def _as_int32(labels: AnyArray) -> AnyArray:
     return ids
 
 
-def without_ignored(labels: AnyArray, ignore_index: int | None, mask: AnyArray | None) -> AnyArray | None:
+def without_ignored(labels: AnyArray, ignore_index: int | Array | None, mask: AnyArray | None) -> AnyArray | None:
     """The mask, False also where the id is ``ignore_index``; an id outside the dtype's range ignores nothing."""
     if ignore_index is None:
         return mask
