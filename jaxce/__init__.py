@@ -17,6 +17,9 @@ from jaxce._focal import focal_loss as focal_loss
 from jaxce._focal import generalized_cross_entropy as generalized_cross_entropy
 from jaxce._focal import poly1_loss as poly1_loss
 from jaxce._keywords import answers_keywords as _answers_keywords
+from jaxce._linear_loss import linear_loss as linear_loss
+from jaxce._log_probs import linear_log_probs as linear_log_probs
+from jaxce._log_probs import log_probs as log_probs
 from jaxce._lovasz import lovasz_hinge as lovasz_hinge
 from jaxce._lovasz import lovasz_softmax as lovasz_softmax
 from jaxce._margins import multiclass_hinge_loss as multiclass_hinge_loss
@@ -34,6 +37,7 @@ from jaxce._softmax import cross_entropy as cross_entropy
 from jaxce._softmax import linear_cross_entropy as linear_cross_entropy
 from jaxce._softmax import nll_loss as nll_loss
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
+from jaxce._types import LogProbs as LogProbs
 from jaxce._value_and_grad import value_and_grad as value_and_grad
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum

@@ -48,7 +48,7 @@ class Formula(Protocol):
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
         """The auxiliary results of all tokens, from what the logits gave."""
 
-    def closed(self, logits: Array, tokens: Tokens) -> tuple["Formula", Any]:
+    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple["Formula", Any]:
         """The same formula as a function of what it closes over, and that."""
 
 

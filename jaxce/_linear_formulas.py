@@ -39,12 +39,26 @@ class SoftmaxFormula:
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> CrossEntropyAux | None:
         return describe_z_loss(of_logits, weights, layer.hyperparameters["z_loss"]) if self.has_aux else None
 
-    def closed(self, logits: Array, tokens: Tokens) -> tuple["SoftmaxFormula", Any]:
+    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple["SoftmaxFormula", Any]:
+        return self, ()
+
+
+class RowsOfLogits:
+    """What formulas without classes share: every token has the weight 1."""
+
+    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
+        zeros = jnp.zeros(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
+        return apply_weights(zeros, jnp.ones_like(zeros), tokens.sample_weights, tokens.mask)[1]
+
+    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
+        return of_logits
+
+    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple[Any, Any]:
         return self, ()
 
 
 @dataclasses.dataclass(frozen=True)
-class RowsFormula:
+class RowsFormula(RowsOfLogits):
     """A function of the caller, ``f(logits, *rows)``: the loss of each row, and with ``has_aux`` a pair with others."""
 
     f: Callable[..., Any]
@@ -61,14 +75,7 @@ class RowsFormula:
         values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, tokens.mask)
         return values, jax.tree.map(masked, lax.stop_gradient(aux))
 
-    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
-        zeros = jnp.zeros(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
-        return apply_weights(zeros, jnp.ones_like(zeros), tokens.sample_weights, tokens.mask)[1]
-
-    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
-        return of_logits
-
-    def closed(self, logits: Array, tokens: Tokens) -> tuple["RowsFormula", Any]:
+    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple[Any, Any]:
         f, constants = jax.closure_convert(self.f, logits, *tokens.rows)
         return (dataclasses.replace(self, f=f), tuple(constants)) if constants else (self, ())
 

@@ -16,6 +16,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxce._candidates import candidate_ids
 from jaxce._class_axis import mask_rows
 from jaxce._inputs import (
     array,
@@ -23,9 +24,9 @@ from jaxce._inputs import (
     check_integer,
     check_reduction,
     floating,
-    ids_and_mask,
     integer_labels,
     open_hyperparameters,
+    open_mask,
     per_class,
     per_example,
     real_number,
@@ -46,7 +47,7 @@ from jaxce._types import (
     Size,
     Tokens,
 )
-from jaxce._value_checks import check_finite, check_positive
+from jaxce._value_checks import as_jax_array, check_finite, check_positive
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -54,23 +55,28 @@ Specs = tuple[PartitionSpec, PartitionSpec]
 def open_linear(
     hidden: ArrayLike,
     kernel: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
     kernel_layout: str,
     bias: ArrayLike | None,
-    class_weights: ArrayLike | None,
-    sample_weights: ArrayLike | None,
     where: ArrayLike | None,
-    ignore_index: int | Array | None,
     logit_scale: Hyperparameter | None,
     logit_softcap: Hyperparameter | None,
     chunk_size: int | None,
-    class_axis_name: AxisName | None,
     in_specs: Specs | None,
-    reduction: Reduction,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    ignore_index: int | Array | None = None,
+    class_axis_name: AxisName | None = None,
+    reduction: Reduction = "none",
+    rows: tuple[Any, ...] = (),
+    candidates: bool = False,
     **hyperparameters: Bounded,
 ) -> LinearInputs:
-    """Hidden states with their labels, the layer, and their sharding."""
+    """Hidden states with their labels or other rows, the layer, and their sharding.
+
+    With ``candidates`` the labels may have a last axis of several ids for each token.
+    """
     check_reduction(reduction)
     check_choice("kernel_layout", kernel_layout, ("dv", "vd"))
     _check_chunk_size(chunk_size)
@@ -78,11 +84,15 @@ def open_linear(
     classes = _classes(h.shape, w.shape, kernel_layout)
     dtype = compute_dtype(wider(h, w))
     examples = h.shape[:-1]
-    y = _label_ids(labels, examples, h.shape)
-    ids, mask = ids_and_mask(y, classes * shards(class_axis_name), where, ignore_index)
+    if labels is None:
+        ids, mask = None, open_mask(where, examples)
+    else:
+        y = _label_ids(labels, examples, h.shape, candidates)
+        ids, mask = candidate_ids(y, len(examples), examples, classes * shards(class_axis_name), where, ignore_index)
     tokens = Tokens(
         hidden=h,
         labels=ids,
+        rows=_open_rows(rows, examples),
         mask=mask,
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
     )
@@ -104,6 +114,15 @@ def open_linear(
     )
 
 
+def check_whole_rows(x: LinearInputs) -> None:
+    """A function of the caller needs all classes of a row on one device."""
+    if x.sharding is not None and x.sharding.classes:
+        raise ValueError(
+            f"kernel: got classes split over the mesh axes {list(x.sharding.classes)}; expected whole rows of logits"
+            " for f. Split the tokens over these axes, or use linear_cross_entropy or linear_log_probs."
+        )
+
+
 def check_layer(x: LinearInputs, suspect: Array) -> None:
     """Under `debug`: hidden states and kernel must be finite, and a bias finite or ``-inf``."""
     tokens, layer = x.tokens, x.layer
@@ -113,15 +132,20 @@ def check_layer(x: LinearInputs, suspect: Array) -> None:
         check_finite("bias", layer.bias, suspect, -math.inf)
 
 
+def _kind(x: Any) -> str:
+    return f"a {x.dtype} array of shape {x.shape}" if isinstance(x, Array) else f"a {type(x).__name__}"
+
+
 def check_row_losses(result: Any, has_aux: bool, rows: Size) -> tuple[Array, Any]:
     """The losses that a function gave for a block of logits, one for each row, and its auxiliary results."""
     if has_aux and not (isinstance(result, tuple) and len(result) == 2):
-        raise TypeError(f"f: returned a {type(result).__name__} with has_aux=True; expected a pair (losses, aux).")
+        raise TypeError(f"f: returned {_kind(result)} with has_aux=True; expected a pair (losses, aux).")
     losses, aux = result if has_aux else (result, None)
     if not isinstance(losses, Array) or losses.shape != (rows,) or not jnp.issubdtype(losses.dtype, jnp.floating):
-        got = f"{losses.dtype} of shape {losses.shape}" if isinstance(losses, Array) else type(losses).__name__
-        raise TypeError(f'f: returned {got} for {rows} rows of logits; expected one floating loss per row, as of'
-                        ' reduction="none".')
+        raise TypeError(
+            f"f: returned {_kind(losses)} for {rows} rows of logits; expected one floating loss per row, as of"
+            ' reduction="none".'
+        )
     for path, leaf in jax.tree.leaves_with_path(aux):
         if jnp.shape(leaf)[:1] != (rows,):
             name = jax.tree_util.keystr(path)
@@ -159,11 +183,24 @@ def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
     )
 
 
-def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape) -> AnyArray:
+def _open_rows(rows: tuple[Any, ...], tokens: Shape) -> tuple[Any, ...]:
+    """The rows of a function: arrays that begin with the axes of the tokens."""
+    for path, leaf in jax.tree.leaves_with_path(rows):
+        shape = jnp.shape(leaf)
+        if shape[: len(tokens)] != tokens:
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"rows{name}: got shape {shape}; expected a row for each token, shape ({tokens}, ...).")
+    opened: tuple[Any, ...] = jax.tree.map(as_jax_array, rows)
+    return opened
+
+
+def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape, candidates: bool) -> AnyArray:
     use = "Use labels.astype(jnp.int32)."
     if jnp.issubdtype(array("labels", labels).dtype, jnp.floating) and jnp.shape(labels) != tokens:
         use = "Probabilities are as large as the logits: use cross_entropy(hidden @ kernel, labels)."
     y = integer_labels(labels, f" {use}")
+    if candidates and y.shape[:-1] == tokens and y.ndim == len(hidden):
+        return y
     if y.shape != tokens:
         fix = " labels[..., 0] drops the last axis." if y.shape == (*tokens, 1) else ""
         raise ValueError(

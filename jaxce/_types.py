@@ -155,10 +155,10 @@ class LinearSharding(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The arguments of a linear loss with one row for each token; ``rows`` are those of the caller's own function."""
+    """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function."""
 
     hidden: ArrayOrTangent
-    labels: Ids | None = None
+    labels: Any = None
     rows: Any = ()
     mask: ArrayOrTangent = None
     sample_weights: ArrayOrTangent = None
@@ -167,7 +167,7 @@ class Tokens:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """The arguments of a linear loss that all tokens share; ``constants`` are what the caller's function closes over."""
+    """The arguments of a linear loss that all tokens share; a function of the caller closes over ``constants``."""
 
     kernel: ArrayOrTangent
     bias: ArrayOrTangent = None
@@ -187,6 +187,41 @@ class LinearInputs(NamedTuple):
     chunk_size: int | None = None
     class_axis_name: AxisName | None = None
     sharding: LinearSharding | None = None
+
+
+class LogProbs(NamedTuple):
+    """Of each example ``log_prob = x_y - log_z``, ``log_z``, entropy and argmax: ``log_probs`` returns it.
+
+    For policies and scores of sequences. All but the argmax have gradients. All are 0 for a masked example, so reduce
+    them with the same mask.
+
+    Args:
+        log_prob: log-probability of the label, ``[...]``; of each candidate, ``[..., k]``, for several labels.
+        log_z: logsumexp of the logits, ``[...]``.
+        entropy: ``-sum_c p_c log p_c`` in nats, ``[...]``.
+        argmax: the likeliest class id, int32, ``[...]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> logits, labels = jnp.array([[1.0, 0.0], [0.0, 3.0]]), jnp.array([0, 0])
+        >>> told = jaxce.log_probs(logits, labels)
+        >>> print(told.log_prob, told.entropy)
+        [-0.313 -3.049] [0.582 0.191]
+        >>> print(jnp.exp(told.log_prob), told.argmax == labels)
+        [0.731 0.047] [ True False]
+
+    See Also:
+        ``log_probs``: returns it.
+        ``linear_log_probs``: returns the same without the logits in memory.
+        ``CrossEntropyAux``: the same numbers beside a loss, without gradients.
+    """
+
+    log_prob: Array
+    log_z: Array
+    entropy: Array
+    argmax: Array
 
 
 class CrossEntropyAux(NamedTuple):

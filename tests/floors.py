@@ -23,16 +23,17 @@ PLAN = [
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),
     ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
+    ("_candidates", "checks of several ids of an example"),
     (
         "_targets reductions _class_weights _linear_inputs _region_inputs",
         "`q` from labels, weights and smoothing; means and totals; checks for linear layers and regions",
     ),
     (
-        "_linear _region_sums _batch_inputs",
-        "the loop over chunks of tokens; sums over pixels; checks for `value_and_grad`",
+        "_linear _linear_formulas _region_sums _batch_inputs",
+        "the loop over chunks of tokens; what becomes of its logits; sums over pixels; checks for `value_and_grad`",
     ),
     (
-        "_softmax _focal _sigmoid _divergence _regions _lovasz _value_and_grad",
+        "_softmax _linear_loss _log_probs _focal _sigmoid _divergence _regions _lovasz _value_and_grad",
         "losses: arguments, formula, reduction; mean and gradient over microbatches and devices",
     ),
     ("_margins _sigmoid_focal", "losses built on those of the floor below"),

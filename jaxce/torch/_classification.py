@@ -14,6 +14,7 @@ from jaxce._class_axis import expand_class_axis, is_label, take_class, take_per_
 from jaxce._coefficients import Target
 from jaxce._cross_entropy import cross_entropy_from_logits
 from jaxce._linear import linear_losses
+from jaxce._linear_formulas import SoftmaxFormula
 from jaxce._linear_inputs import free_axes
 from jaxce._numerics import compute_dtype, fill_masked
 from jaxce._rows import class_dot
@@ -249,7 +250,7 @@ def _by_chunks(
     smoothing = open_smoothing(label_smoothing, x.dtype)
     layer = Layer(kernel=w, bias=b, class_weights=y.class_weights, hyperparameters=smoothing)
     inputs = LinearInputs(Tokens(hidden=x, labels=ids), layer)
-    values, *_ = linear_losses(inputs, _not_ignored_terms, only_sums=reduction != "none", has_aux=False)
+    values, *_ = linear_losses(inputs, SoftmaxFormula(_not_ignored_terms), only_sums=reduction != "none")
     one = jnp.ones(ids.ids.shape, x.dtype)
     weights = fill_masked(one if y.class_weights is None else take_per_class(y.class_weights, ids.ids), ids.not_ignored)
     if reduction == "mean":  # If every label is ignored, the mean is NaN with gradient 0.
