@@ -12,6 +12,7 @@ from jaxce._explain._record import Explanation as Explanation
 from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
+from jaxce._types import LogProbs as LogProbs
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total
@@ -785,6 +786,183 @@ def linear_cross_entropy(
     has_aux: bool,
     reduction: Callable[[Array, Array], R],
 ) -> R | tuple[R, CrossEntropyAux]: ...
+def linear_log_probs(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    labels: ArrayLike,
+    *,
+    bias: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    ignore_index: int | Array | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+) -> LogProbs: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> tuple[Array, Any]: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array | tuple[Array, Any]: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Literal["total"],
+) -> tuple[Total, Any]: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Literal["total"],
+) -> Total | tuple[Total, Any]: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[False] = False,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: Literal[True],
+    reduction: Callable[[Array, Array], R],
+) -> tuple[R, Any]: ...
+@overload
+def linear_loss(
+    f: Callable[..., Any],
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    *rows: Any,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    has_aux: bool,
+    reduction: Callable[[Array, Array], R],
+) -> R | tuple[R, Any]: ...
+def log_probs(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+    ignore_index: int | Array | None = None,
+    class_axis_name: AxisName | None = None,
+) -> LogProbs: ...
 @overload
 def lovasz_hinge(
     logits: ArrayLike,

@@ -138,7 +138,7 @@ def linear_log_probs(
     Args:
         hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
         kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
-        labels: class ids, integer, ``[...]`` with no class axis; or k candidates of each token, ``[..., k]``.
+        labels: class ids, integer, ``[...]`` with no class axis; or k candidates of each example, ``[..., k]``.
         bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         ignore_index: class id that means "no label", any integer; examples with it are masked.
