@@ -31,13 +31,13 @@ def log_probs(
     """Log-probabilities ``log_prob = x_y - log_z`` of ids y under the softmax, with ``log_z``, entropy and argmax.
 
     For policies, preferences and scores of sequences: sum the log-probabilities of the tokens. Several ids of each
-    example are candidates, such as the most likely ones of a teacher. The candidates are not normalized again: the
-    probability of all other classes remains.
+    example are candidates along the class axis, such as the most likely ones of a teacher. They are not normalized
+    again: the probability of all other classes remains.
 
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or k candidates of each example, ``[..., k]``.
-        axis: the class axis, and that of the candidates; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         ignore_index: class id that means "no label", any integer; examples with it are masked.
         class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.

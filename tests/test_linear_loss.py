@@ -184,6 +184,28 @@ def test_split_tokens_have_the_numbers_of_one_device(kind, reduction, name):
     assert_close(jax.device_get(got), jax.device_get(want))
 
 
+def test_preferences_are_those_of_whole_logits():
+    """DPO: the log-probabilities of pairs of answers, beside those of a reference model."""
+
+    def dpo(kernel, log_prob):
+        policy, reference = (log_prob(k).sum(-1) for k in (kernel, 0.9 * W))
+        return -jax.nn.log_sigmoid(0.1 * ((policy[0] - policy[1]) - (reference[0] - reference[1])))
+
+    def linear_log_prob(kernel):
+        return jaxce.linear_log_probs(H, kernel, LABELS, where=KEEP, chunk_size=4).log_prob
+
+    def log_prob(kernel):
+        taken = jnp.take_along_axis(jax.nn.log_softmax(H @ kernel), LABELS[..., None], -1)[..., 0]
+        return jnp.where(KEEP, taken, 0)
+
+    assert_close(*(jax.value_and_grad(functools.partial(dpo, log_prob=f))(W) for f in (linear_log_prob, log_prob)))
+
+
+def test_a_function_without_labels_has_no_account():
+    with pytest.raises(TypeError, match="expected a loss of jaxce"):
+        jaxce.explain(jaxce.linear_loss, FUNCTIONS["focal_loss"][0], H, W, LABELS)
+
+
 def test_split_classes_raise():
     f, *rows = FUNCTIONS["focal_loss"]
     with (

@@ -61,7 +61,9 @@ def test_the_page_on_choosing_has_a_paragraph_for_each_loss():
     text = (ROOT / "docs" / "choosing.md").read_text()
     assert sorted(re.findall(r"^\*\*`(\w+)`\*\* ", text, re.MULTILINE)) == sorted(LOSSES)
     table = text.partition("\n\n## ")[0]
-    assert set(re.findall(r"`(\w+)`", table)) >= LOSSES - {"poly1_loss", "linear_loss"}, "which are nobody's first choice"
+    assert set(re.findall(r"`(\w+)`", table)) >= LOSSES - {"poly1_loss", "linear_loss"}, (
+        "which are nobody's first choice"
+    )
 
 
 def test_the_gallery_draws_every_loss():
