@@ -8,7 +8,7 @@ its logits, and no logit twice. The derivative of the sum is then a linear map o
 import dataclasses
 import math
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from jaxce._types import (
 Losses: TypeAlias = tuple[Any, Array, Any]
 
 
+@runtime_checkable
 class Formula(Protocol):
     """What becomes of the logits. A static argument: equal formulas share a compiled program."""
 
@@ -134,7 +135,7 @@ def _closed(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[LoopConfi
     """What a formula closes over becomes an argument: the derivative rules below see arguments alone."""
     classes = layer.kernel.shape[config.kernel_layout.index("v")]
     tokens = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), chunks)
-    logits = jax.ShapeDtypeStruct((tokens.hidden.shape[0], classes), compute_dtype(_operand(tokens, layer)))
+    logits = jax.ShapeDtypeStruct((tokens.hidden.shape[0], classes), compute_dtype(_operand(chunks, layer)))
     formula, constants = config.formula.closed(logits, tokens)
     return config._replace(formula=formula), dataclasses.replace(layer, constants=constants)
 

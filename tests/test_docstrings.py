@@ -20,6 +20,7 @@ FAMILIES = {
     "of a loss": "explain summarize",
 }
 SENTENCES = {
+    ("softmax", "has_aux"): 2,  # linear_loss takes the results of a function
     ("softmax", "labels"): 3,  # linear_cross_entropy takes ids alone, and log_probs several
     ("sigmoid", "labels"): 2,  # soft_margin_loss takes 1 and -1
     ("margin", "labels"): 2,  # ids, or a label for each class
