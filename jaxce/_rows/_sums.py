@@ -23,6 +23,13 @@ from jaxce._sharding import class_split
 from jaxce._types import AxisName
 
 
+NEAR = 0.25
+"""A gap between that of the maximum, 0, and those of other classes that sum to less than 1/2, which exceed log 2.
+
+So ``r`` is told without an equality of floats: kernels may round a product in the logits differently.
+"""
+
+
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids: bool, at_once: bool) -> RowSums:
     """The sums over the classes of each row. The label's own term enters ``r`` last, without its 1.
 
@@ -33,8 +40,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
     if q.ids is None:
-        # Two comparisons: XLA:GPU (JAX 0.12) would materialize a shared one, at a cost of 5 passes for 3.
-        terms = {"others": jnp.where(jnp.abs(gap) <= 0, 0, e), "maxima": (gap == 0).astype(m.dtype)}
+        terms = {"s": e, "others": jnp.where(gap > NEAR, e, 0)}
     else:
         at_label = is_label(q.ids, x, axis)
         terms = {"others": jnp.where(at_label, 0, e)}
@@ -50,7 +56,8 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
     t = sums.get("t", zeros)
     q_sum = sums.get("q_sum", zeros if q.offset is None else zeros + q.dense_sum(x, axis))
     if q.ids is None:
-        return RowSums(m, sums["others"] + (sums["maxima"] - 1), t, q_sum)
+        is_one_far_above = (sums["s"] > 0.5) & (sums["s"] < 1.5)
+        return RowSums(m, jnp.where(is_one_far_above, sums["others"], sums["s"] - 1), t, q_sum)
     label_gap = sums.get("label_gap")
     if label_gap is None:
         label_gap = m - fill_masked(take_class(raw, q.ids, axis), mask).astype(m.dtype)
