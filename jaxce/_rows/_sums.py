@@ -22,7 +22,6 @@ from jaxce._rows._record import LogitSums, RowSums
 from jaxce._sharding import class_split
 from jaxce._types import AxisName
 
-
 NEAR = 0.25
 """A gap between that of the maximum, 0, and those of other classes that sum to less than 1/2, which exceed log 2.
 
