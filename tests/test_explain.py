@@ -1,6 +1,7 @@
 """What `explain` tells: the table of a worked example, drawings of shapes, warnings, and the tables of each kind."""
 
 import functools
+import io
 import json
 import math
 import re
@@ -245,6 +246,16 @@ def test_only_losses_and_only_concrete_arrays():
         TypeError, match=r"^logits: got a traced array; explain needs values. Inside jit, use jaxce.summ"
     ):
         jax.jit(lambda x: jaxce.explain(jaxce.cross_entropy, x, Y % 3).total)(X)
+
+
+def test_rich_prints_all_columns():
+    rich = pytest.importorskip("rich.console")
+    console = rich.Console(width=160, file=io.StringIO())
+    told = jaxce.explain(jaxce.cross_entropy, X, Y, class_weights=WEIGHTS, ignore_index=-100)
+    console.print(told)
+    text = console.file.getvalue()
+    for part in (*told.examples, *told.classes, "7.7572", "65 %", "worse than guessing", "1.4820 = 11.8558 / 8"):
+        assert part in text
 
 
 def test_a_notebook_and_a_figure():

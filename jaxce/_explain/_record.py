@@ -92,6 +92,20 @@ class Explanation:
         parts = [head, *map(table, self._tables()), checks]
         return "\n\n".join(part for part in parts if part)
 
+    def __rich__(self) -> Any:
+        """The same tables, with all columns, for `rich.print`."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        tables = []
+        for columns in self._tables():
+            shown = Table(*map(Text, columns))
+            for row in zip(*columns.values(), strict=True):
+                shown.add_row(*map(Text, map(cell, row, columns)))
+            tables.append(shown)
+        return Group(Text("\n".join(self._head())), *tables, *(Text(f"! {check}") for check in self.checks))
+
     def _tables(self) -> list[Column]:
         return [columns for columns in (self.examples, self.classes, self.positions) if columns]
 
