@@ -95,12 +95,13 @@ class Explanation:
     def __rich__(self) -> Any:
         """The same tables, with all columns, for `rich.print`."""
         from rich.console import Group
+        from rich.table import Column as Heading
         from rich.table import Table
         from rich.text import Text
 
         tables = []
         for columns in self._tables():
-            shown = Table(*map(Text, columns))
+            shown = Table(*(Heading(Text(name)) for name in columns))
             for row in zip(*columns.values(), strict=True):
                 shown.add_row(*map(Text, map(cell, row, columns)))
             tables.append(shown)
