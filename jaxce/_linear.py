@@ -19,6 +19,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import broadcast_per_class, psum_classes
+from jaxce._debug import is_debugging
+from jaxce._linear_inputs import check_layer
 from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
@@ -66,13 +68,14 @@ class LoopConfig(NamedTuple):
 def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool) -> Losses:
     """Losses and weights of the tokens, or their sums with ``only_sums``, and the auxiliary results of the formula."""
     config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums)
-    if x.sharding is not None:
-        return _sharded_losses(config, x.sharding, x.tokens, x.layer)
-    losses: Losses = _losses(config, x.tokens, x.layer)
+    run = _losses if x.sharding is None else partial(_sharded_losses, sharding=x.sharding)
+    losses: Losses = run(config, x.tokens, x.layer)
+    if is_debugging():
+        check_layer(x, jnp.stack([jnp.any(~jnp.isfinite(a)) for a in jax.tree.leaves(losses[0])]))
     return losses
 
 
-def _sharded_losses(config: LoopConfig, sharding: LinearSharding, tokens: Tokens, layer: Layer) -> Losses:
+def _sharded_losses(config: LoopConfig, tokens: Tokens, layer: Layer, sharding: LinearSharding) -> Losses:
     """`linear_losses` in a `shard_map`: each device computes its own tokens and classes."""
     outer = () if config.class_axis_name is None else config.class_axis_name
     names = (*((outer,) if isinstance(outer, str) else outer), *sharding.classes)

@@ -3,17 +3,15 @@
 import math
 from typing import Literal
 
-import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._cross_entropy import cross_entropy_from_logits, describe, nll_from_log_probs
-from jaxce._debug import is_debugging
 from jaxce._inputs import open_softmax
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import SoftmaxFormula
-from jaxce._linear_inputs import check_layer, open_linear
+from jaxce._linear_inputs import open_linear
 from jaxce._numerics import is_off, safe_multiply
 from jaxce._targets import target
 from jaxce._types import AxisName, Hyperparameter, PerExample, Reduced, Reduction, SoftmaxInputs
@@ -214,8 +212,6 @@ def linear_cross_entropy(
     )
     formula = SoftmaxFormula(_cross_entropy, has_aux)
     losses, weights, aux = linear_losses(x, formula, needs_only_sums(reduction))
-    if is_debugging():
-        check_layer(x, ~jnp.isfinite(losses))
     loss = apply_reduction(losses, weights, reduction)
     return (loss, aux) if has_aux else loss
 

@@ -201,11 +201,16 @@ def test_the_layer_is_named(argument):
     """Also the kernel and the bias; a bias of ``-inf`` excludes a class, and a masked hidden state holds anything."""
     message, array = LAYER[argument]
     given = {"kernel": np.eye(10), "bias": planted(np.zeros(10), -np.inf, 9)}
-    step = jax.jit(lambda x, layer: jaxce.linear_cross_entropy(x, labels=Y % 9, where=Y != 5, **layer))
-    with jaxce.debug():
-        step(planted(X, np.nan, 5, 2), {n: jnp.float32(a) for n, a in given.items()})
-    with pytest.raises(ValueError, match=message), jaxce.debug():
-        step(X, {n: jnp.float32(a) for n, a in (given | {argument: array}).items()})
+    squares = functools.partial(jaxce.linear_loss, lambda x: jnp.sum(x[:, :9] ** 2, -1))
+    for step in (
+        jax.jit(lambda x, layer: jaxce.linear_cross_entropy(x, labels=Y % 9, where=Y != 5, **layer)),
+        jax.jit(lambda x, layer: jaxce.linear_log_probs(x, labels=Y % 9, where=Y != 5, **layer)),
+        jax.jit(lambda x, layer: squares(x, layer["kernel"], bias=layer["bias"], where=Y != 5)),
+    ):
+        with jaxce.debug():
+            step(planted(X, np.nan, 5, 2), {n: jnp.float32(a) for n, a in given.items()})
+        with pytest.raises(ValueError, match=message), jaxce.debug():
+            step(X, {n: jnp.float32(a) for n, a in (given | {argument: array}).items()})
 
 
 OTHER_LOSSES = {
