@@ -56,6 +56,19 @@ def test_a_class_of_weight_zero_counts_for_nothing_whatever_its_logit():
     np.testing.assert_array_equal(gradient(x, ids, class_weights=weights)[0], 0)
 
 
+def test_class_weights_of_many_classes():
+    """Above 4,096 classes the label's weight is gathered, not found by comparing ids."""
+    rng, ids = np.random.default_rng(0), np.array([0, 4999, 4096, 17])
+    x, weights = rng.normal(size=(4, 5000)).astype(np.float32), rng.uniform(0.5, 2, 5000).astype(np.float32)
+    losses = np.log(np.exp(np.float64(x)).sum(-1)) - x[np.arange(4), ids]
+    w = np.float64(weights[ids])
+    mean = (w * losses).sum() / w.sum()
+    value, gradient = jax.value_and_grad(lambda w: ce(x, ids, class_weights=w))(weights)
+    np.testing.assert_allclose(value, mean, rtol=2e-6)
+    np.testing.assert_allclose(gradient[ids], (losses - mean) / w.sum(), rtol=2e-5, atol=2e-6)
+    assert np.count_nonzero(gradient) == 4
+
+
 def test_a_certain_class_that_is_not_the_label_costs_infinity():
     assert ce([INF, 0.0], 1) == INF
 

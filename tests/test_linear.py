@@ -25,6 +25,8 @@ from linear import (
     with_gradients,
 )
 
+from jaxce._rows import default_chunk_size
+
 FACTORS = {name: 15 - i for i, name in enumerate((*EVERYTHING, "vd"))}
 """An orthogonal array: an option is on in those of 16 runs that have an odd number of bits in common with its factor.
 
@@ -86,6 +88,19 @@ def test_no_more_tokens_at_a_time_than_are_asked_for(chunk_size, size):
     primals, fixed = draw((), features=3)
     text = jax.jit(jax.grad(fused(fixed, chunk_size=chunk_size))).lower(cast(primals)).as_text()
     assert {int(rows) for rows in re.findall(r"tensor<(\d+)x7xf32>", text)} == {3, size}
+
+
+@pytest.mark.parametrize(
+    ("machine", "tokens", "classes", "size"),
+    [
+        *[("cpu", 10**6, 7, 8192), ("cpu", 2000, 7, 500), ("cpu", 100, 7, 256), ("cpu", 10**6, 50_257, 333)],
+        *[("gpu", 2000, 7, 8192), ("tpu", 10**6, 50_257, 5341), ("gpu", 10**6, 10**6, 1024)],
+    ],
+)
+def test_the_default_chunk(monkeypatch, machine, tokens, classes, size):
+    """By its definition in `docs/large-vocabulary.md`."""
+    monkeypatch.setattr("jaxce._rows._linear.platform", lambda: machine)
+    assert default_chunk_size(tokens, classes) == size
 
 
 @pytest.mark.parametrize(("classes", "kernel_layout"), [(2049, "dv"), (9001, "dv"), (9001, "vd")])

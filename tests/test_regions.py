@@ -219,6 +219,7 @@ def test_the_gradient_where_everything_is_found():
         call = getattr(jaxce, loss)
         gradient = jax.grad(lambda p, call=call: call(p, truth, **options))(found)
         np.testing.assert_allclose(gradient, [[-want, want, want]], rtol=1e-6, err_msg=loss)
+    np.testing.assert_array_equal(jax.grad(lambda p: jaxce.tversky_loss(p, truth, gamma=2, **options))(found), 0)
     almost = jnp.float32([[1, 1e-6, 0]])
     loss, gradient = jax.value_and_grad(lambda p: jaxce.tversky_loss(p, truth, gamma=0.75, **options))(almost)
     missed, half = 0.5e-6, 0.5

@@ -94,3 +94,8 @@ def test_constant_logits_have_the_loss_of_an_argument(one_cpu, offset):
     value, gradient = jax.jit(lambda: jax.value_and_grad(loss)(w))()
     np.testing.assert_allclose(value, np.log(19 + one_cpu), rtol=1e-6)
     np.testing.assert_allclose(gradient, np.log(19 + one_cpu) * (np.arange(19 + one_cpu) == 0), rtol=1e-6)
+
+
+def test_one_example_is_one_block(one_cpu):
+    inputs = draw(CASES[0], "ids", shape=(51 + one_cpu,))
+    np.testing.assert_allclose(jax.jit(lambda x: inputs.call(x=x))(cast(inputs.x)), inputs.expected(), **LOSS)
