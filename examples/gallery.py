@@ -287,10 +287,11 @@ def draw(path: Path) -> set[str]:
 
 
 def losses_of_jaxce() -> set[str]:
-    """The public losses: all functions with a reduction except ``reduce``."""
+    """The public losses: all functions with a reduction except ``reduce``, and ``linear_loss``, which takes any loss."""
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
-    return {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters} - {"reduce"}
+    losses = {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters}
+    return losses - {"reduce", "linear_loss"}
 
 
 def main() -> None:
