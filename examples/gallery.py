@@ -287,7 +287,7 @@ def draw(path: Path) -> set[str]:
 
 
 def losses_of_jaxce() -> set[str]:
-    """The public losses: all functions with a reduction except ``reduce``, and ``linear_loss``, which takes any loss."""
+    """The public losses: functions with a reduction, except ``reduce`` and ``linear_loss``, which takes any loss."""
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
     losses = {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters}
