@@ -815,6 +815,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[False] = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
@@ -832,6 +833,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[True],
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> tuple[Array, Any]: ...
@@ -849,6 +851,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: bool,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array | tuple[Array, Any]: ...
@@ -866,6 +869,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[False] = False,
     reduction: Literal["total"],
 ) -> Total: ...
@@ -883,6 +887,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[True],
     reduction: Literal["total"],
 ) -> tuple[Total, Any]: ...
@@ -900,6 +905,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: bool,
     reduction: Literal["total"],
 ) -> Total | tuple[Total, Any]: ...
@@ -917,6 +923,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[False] = False,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
@@ -934,6 +941,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: Literal[True],
     reduction: Callable[[Array, Array], R],
 ) -> tuple[R, Any]: ...
@@ -951,6 +959,7 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: bool,
     reduction: Callable[[Array, Array], R],
 ) -> R | tuple[R, Any]: ...

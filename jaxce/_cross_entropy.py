@@ -31,7 +31,6 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_derivatives import zero_from_primal
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import (
@@ -218,44 +217,47 @@ def describe_z_loss(of_logits: OfLogits, weights: PerExample, z_loss: Any) -> Cr
 def describe_logits(inputs: SoftmaxInputs) -> OfLogits:
     """``log_z``, the likeliest class and the entropy of each example, 0 where masked, without gradients."""
     x, mask = lax.stop_gradient(inputs.logits), inputs.mask
-    m, log_s, argmax, entropy = log_z_and_entropy(x, mask, inputs.axis, inputs.class_axis_name)
-    return fill_masked(m + log_s, mask), fill_masked(argmax, mask), fill_masked(entropy, mask)
+    m, argmax, s, moment = logit_sums(x, axis=inputs.axis, mask=mask, class_axis_name=inputs.class_axis_name)
+    log_s = jnp.log(s)
+    return fill_masked(m + log_s, mask), fill_masked(argmax, mask), fill_masked(log_s + moment / s, mask)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def log_z_and_entropy(
     x: ArrayOrTangent, mask: ArrayOrTangent, axis: int, axis_name: AxisName | None
-) -> tuple[Array, Array, Array, Array]:
-    """``m`` and ``log_z - m``, the likeliest class, and the entropy ``H = log_z - sum_c p_c x_c`` of each row.
+) -> tuple[Array, Array, Array]:
+    """``m`` and ``log_z - m``, and the entropy ``H = log_z - sum_c p_c x_c`` of each row.
 
     ``d log_z = sum_c p_c dx_c`` and ``dH = -sum_c p_c (log p_c + H) dx_c``. Masked rows hold any number.
     """
-    m, argmax, s, moment = logit_sums(x, axis=axis, mask=mask, class_axis_name=axis_name)
+    x = lax.stop_gradient(x)  # JAX 0.10 looks for derivatives here, within a scan, and finds those of integers
+    m, _, s, moment = logit_sums(x, axis=axis, mask=mask, class_axis_name=axis_name)
     log_s = jnp.log(s)
-    return m, log_s, argmax, log_s + moment / s
+    return m, log_s, log_s + moment / s
 
 
 def _log_z_and_entropy_jvp(
     axis: int, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     (x, mask), (dx, _) = primals, tangents
-    m, log_s, argmax, h = log_z_and_entropy(x, mask, axis, axis_name)
+    m, log_s, h = log_z_and_entropy(x, mask, axis, axis_name)
     d_log_z = d_h = jnp.zeros_like(h)
     if not is_zero_tangent(dx):
-        d_log_z, d_h = _jvp_log_z_and_entropy(x, dx, mask, m + log_s, h, axis, axis_name)
-    return (m, log_s, argmax, h), (jnp.zeros_like(m), d_log_z, zero_from_primal(argmax), d_h)
+        d_log_z, d_h = _jvp_log_z_and_entropy(x, dx, mask, (m, log_s, h), axis, axis_name)
+    return (m, log_s, h), (jnp.zeros_like(m), d_log_z, d_h)
 
 
 log_z_and_entropy.defjvp(_log_z_and_entropy_jvp, symbolic_zeros=True)
 
 
-@partial(jax.checkpoint, static_argnums=(5, 6), prevent_cse=False)
+@partial(jax.checkpoint, static_argnums=(4, 5), prevent_cse=False)
 def _jvp_log_z_and_entropy(
-    x: Array, dx: Array, mask: Array | None, log_z: Array, h: Array, axis: int, axis_name: AxisName | None
+    x: Array, dx: Array, mask: Array | None, sums: tuple[Array, ...], axis: int, axis_name: AxisName | None
 ) -> tuple[PerExample, PerExample]:
-    x, dx = (mask_rows(a, mask, axis).astype(log_z.dtype) for a in (x, dx))
-    log_p = x - expand_class_axis(log_z, axis)
+    m, log_s, h = (expand_class_axis(a, axis) for a in sums)
+    x, dx = (mask_rows(a, mask, axis).astype(m.dtype) for a in (x, dx))
+    log_p = (x - m) - log_s  # not x - log_z: a large m would swallow log_s
     p = jnp.exp(log_p)
-    of_entropy = safe_multiply(p, log_p + expand_class_axis(h, axis))
+    of_entropy = safe_multiply(p, log_p + h)
     d_log_z, minus_d_h = jnp.sum(p * dx, axis), jnp.sum(of_entropy * dx, axis)
     return psum_classes(d_log_z, axis_name), -psum_classes(minus_d_h, axis_name)

@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 from jaxce._class_axis import broadcast_per_class, psum_classes
 from jaxce._debug import is_debugging
 from jaxce._linear_inputs import check_layer
-from jaxce._numerics import compute_dtype, fill_masked, is_zero_tangent, wider
+from jaxce._numerics import compute_dtype, fill_rows, is_float, is_zero_tangent, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
@@ -51,9 +51,6 @@ class Formula(Protocol):
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
         """The auxiliary results of all tokens, from what the logits gave."""
 
-    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple["Formula", Any]:
-        """The same formula as a function of what it closes over, and that."""
-
 
 class LoopConfig(NamedTuple):
     """The static part of the loop over chunks: the formula, and whether only the sum of the losses is needed."""
@@ -68,10 +65,18 @@ class LoopConfig(NamedTuple):
 def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool) -> Losses:
     """Losses and weights of the tokens, or their sums with ``only_sums``, and the auxiliary results of the formula."""
     config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums)
-    run = _losses if x.sharding is None else partial(_sharded_losses, sharding=x.sharding)
+    run = _run_once if x.sharding is None else partial(_sharded_losses, sharding=x.sharding)
     losses: Losses = run(config, x.tokens, x.layer)
     if is_debugging():
         check_layer(x, jnp.stack([jnp.any(~jnp.isfinite(a)) for a in jax.tree.leaves(losses[0])]))
+    return losses
+
+
+def _run_once(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
+    """The loop as one compiled program, which equal formulas share; a formula without an equality has its own."""
+    has_equality = type(config.formula).__hash__ is not object.__hash__
+    run = partial(_shared_losses, config) if has_equality else jax.jit(partial(_losses, config))
+    losses: Losses = run(tokens, layer)
     return losses
 
 
@@ -114,7 +119,6 @@ def _resharded(sharding: LinearSharding, a: AnyArray, spec: PartitionSpec) -> Ar
     return resharded
 
 
-@partial(jax.jit, static_argnums=0)
 def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
     shape = tokens.hidden.shape[:-1]
 
@@ -125,7 +129,6 @@ def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
     tokens = jax.tree.map(flat, tokens)
     weights = config.formula.weights(tokens, layer, config.class_axis_name)
     chunks = _split_chunks(config, tokens, layer)
-    config, layer = _closed(config, chunks, layer)
     values, of_logits = (_total if config.only_sums else _each)(config, chunks, layer)
     of_logits = jax.tree.map(lambda a: _merge_chunks(a, shape), of_logits)
     aux = config.formula.aux(of_logits, weights.reshape(shape), layer)
@@ -134,13 +137,7 @@ def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
     return jax.tree.map(lambda a: _merge_chunks(a, shape), values), weights.reshape(shape), aux
 
 
-def _closed(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[LoopConfig, Layer]:
-    """What a formula closes over becomes an argument: the derivative rules below see arguments alone."""
-    classes = layer.kernel.shape[config.kernel_layout.index("v")]
-    tokens = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), chunks)
-    logits = jax.ShapeDtypeStruct((tokens.hidden.shape[0], classes), compute_dtype(_operand(chunks, layer)))
-    formula, constants = config.formula.closed(logits, tokens)
-    return config._replace(formula=formula), dataclasses.replace(layer, constants=constants)
+_shared_losses = jax.jit(_losses, static_argnums=0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -159,14 +156,15 @@ def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tupl
     """The sum over all perturbed arrays of ``<gradient, tangent>``, with tangents of 0 where masked."""
     mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
     perturbed = tuple(not is_zero_tangent(t) for t in leaves)
-    total, aux, gradients = _total_and_gradients(config, perturbed, *primals)
+    run = jax.checkpoint(partial(_total_and_gradients, config, perturbed), prevent_cse=False)
+    total, aux, gradients = run(*primals)
 
     def dot(gradient: Array | None, tangent: Any, is_of_token: bool) -> Array | float:
         if gradient is None:
             return 0.0
-        if is_of_token and mask is not None:
-            tangent = fill_masked(tangent, mask[..., None] if tangent.ndim > mask.ndim else mask)
-        return jnp.sum(gradient * tangent.astype(total.dtype))
+        if is_of_token:
+            tangent = fill_rows(tangent, mask)
+        return jnp.sum(gradient.astype(total.dtype) * tangent.astype(total.dtype))
 
     dots = [
         jax.tree.map(partial(dot, is_of_token=of_token), g, t, is_leaf=lambda a: a is None)
@@ -179,7 +177,6 @@ def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tupl
 _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 
-@partial(jax.checkpoint, static_argnums=(0, 1), prevent_cse=False)
 def _total_and_gradients(
     config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
 ) -> tuple[Array, Any, tuple[Tokens, Layer]]:
@@ -207,12 +204,15 @@ def _total_and_gradients(
             d_kernel = add_kernel_gradient(sums.kernel, d_raw, _hidden(tokens, d_raw.dtype), class_dim)
         if of_tokens.hidden:
             d_hidden = _dot(d_raw, layer.kernel.astype(d_raw.dtype), 1, class_dim)
-            d_tokens = dataclasses.replace(d_tokens, hidden=fill_masked(d_hidden, _column(tokens)))
+            d_tokens = dataclasses.replace(d_tokens, hidden=fill_rows(d_hidden, tokens.mask))
         others = dataclasses.replace(sums, kernel=None)
-        sums = dataclasses.replace(jax.tree.map(jnp.add, others, d_layer), kernel=d_kernel)
+        added = jax.tree.map(lambda s, d: s + d.astype(s.dtype), others, d_layer)
+        sums = dataclasses.replace(added, kernel=d_kernel)
         return sums, (value, aux, d_tokens)
 
-    zeros = jax.tree.map(lambda a: pvary_tree(jnp.zeros(a.shape, dtype), axes), _only(of_layer, layer))
+    zeros = jax.tree.map(
+        lambda a: pvary_tree(jnp.zeros(a.shape, wider(a, jnp.zeros((), dtype))), axes), _only(of_layer, layer)
+    )
     sums, (values, aux, d_chunks) = lax.scan(step, zeros, chunks)
     return psum_classes(jnp.sum(values), config.class_axis_name), aux, (d_chunks, sums)
 
@@ -226,17 +226,20 @@ def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Any, Any]:
     """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
     operand, axes = _operand(chunks, layer), varying_axes((chunks, layer))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
-    kernel, bias, class_weights = pvary_tree(
-        (layer.kernel.astype(compute_dtype(operand)), layer.bias, layer.class_weights), axes
+    dtypes = jax.tree.map(lambda a: a.dtype, layer.constants)
+    constants = jax.tree.map(lambda a: a.astype(compute_dtype(a)) if is_float(a) else a, layer.constants)
+    kernel, bias, class_weights, constants = pvary_tree(
+        (layer.kernel.astype(compute_dtype(operand)), layer.bias, layer.class_weights, constants), axes
     )
-    layer = dataclasses.replace(layer, kernel=kernel, bias=bias, class_weights=class_weights)
+    layer = dataclasses.replace(layer, kernel=kernel, bias=bias, class_weights=class_weights, constants=constants)
     chunks = dataclasses.replace(chunks, hidden=pvary_tree(chunks.hidden, axes))
 
     @partial(jax.checkpoint, prevent_cse=False)
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
         narrow = dataclasses.replace(tokens, hidden=tokens.hidden.astype(operand))
         raw = _raw(config, narrow, dataclasses.replace(layer, kernel=layer.kernel.astype(operand)))
-        return None, _chunk_losses(config, raw, tokens, layer)
+        short = jax.tree.map(lambda a, dtype: a.astype(dtype) if is_float(a) else a, constants, dtypes)
+        return None, _chunk_losses(config, raw, tokens, dataclasses.replace(layer, constants=short))
 
     losses: tuple[Any, Any] = lax.scan(step, None, chunks)[1]
     return losses
@@ -299,11 +302,7 @@ def _operand(tokens: Tokens, layer: Layer) -> np.dtype[Any]:
 
 def _hidden(tokens: Tokens, dtype: DTypeLike) -> Array:
     """Hidden states, 0 where masked, so that no logit and no kernel gradient is NaN from them."""
-    return fill_masked(tokens.hidden, _column(tokens)).astype(dtype)
-
-
-def _column(tokens: Tokens) -> Array | None:
-    return None if tokens.mask is None else tokens.mask[..., None]
+    return fill_rows(tokens.hidden, tokens.mask).astype(dtype)
 
 
 def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
@@ -326,6 +325,8 @@ def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
 
 
 def _padded(padding: Size, a: Array) -> Array:
+    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        return jnp.concatenate([a, jnp.broadcast_to(a[-1:], (padding, *a.shape[1:]))])
     return jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1))
 
 

@@ -1,5 +1,6 @@
 """What becomes of a linear layer's logits: a loss of exclusive classes, or a function of the caller."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,9 @@ from jax import Array, lax
 
 from jaxce._class_axis import local_ids, take_per_class
 from jaxce._cross_entropy import describe_logits, describe_z_loss
+from jaxce._debug import debug
 from jaxce._linear_inputs import check_row_losses
-from jaxce._numerics import compute_dtype, fill_masked, wider
+from jaxce._numerics import compute_dtype, fill_rows, wider
 from jaxce._types import AxisName, CrossEntropyAux, Layer, PerExample, SoftmaxInputs, Tokens
 from jaxce.reductions import apply_weights
 
@@ -39,9 +41,6 @@ class SoftmaxFormula:
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> CrossEntropyAux | None:
         return describe_z_loss(of_logits, weights, layer.hyperparameters["z_loss"]) if self.has_aux else None
 
-    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple["SoftmaxFormula", Any]:
-        return self, ()
-
 
 class RowsOfLogits:
     """What formulas without classes share: every token has the weight 1."""
@@ -53,31 +52,27 @@ class RowsOfLogits:
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
         return of_logits
 
-    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple[Any, Any]:
-        return self, ()
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RowsFormula(RowsOfLogits):
-    """A function of the caller, ``f(logits, *rows)``: the loss of each row, and with ``has_aux`` a pair with others."""
+    """A function of the caller, ``f(logits, *rows, *constants)``: the loss of each row, or with ``has_aux`` a pair.
+
+    Equal functions may have changed what they close over, so none equals another, and no compiled program is kept.
+    """
 
     f: Callable[..., Any]
     has_aux: bool
 
     def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
-        def masked(a: Array) -> Array:
-            mask = tokens.mask
-            return a if mask is None else fill_masked(a, mask.reshape(-1, *[1] * (a.ndim - 1)))
-
-        arguments = jax.tree.map(masked, (logits, *tokens.rows))
-        values, aux = check_row_losses(self.f(*arguments, *layer.constants), self.has_aux, logits.shape[0])
+        mask = tokens.mask
+        arguments = jax.tree.map(lambda a: fill_rows(a, mask), (logits, *tokens.rows))
+        # Masked rows hold 0, which checks inside of f need not accept.
+        with contextlib.nullcontext() if mask is None else debug(enabled=False):
+            result = self.f(*arguments, *layer.constants)
+        values, aux = check_row_losses(result, self.has_aux, logits.shape[0])
         values = values.astype(logits.dtype)
-        values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, tokens.mask)
-        return values, jax.tree.map(masked, lax.stop_gradient(aux))
-
-    def closed(self, logits: jax.ShapeDtypeStruct, tokens: Tokens) -> tuple[Any, Any]:
-        f, constants = jax.closure_convert(self.f, logits, *tokens.rows)
-        return (dataclasses.replace(self, f=f), tuple(constants)) if constants else (self, ())
+        values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, mask)
+        return values, jax.tree.map(lambda a: fill_rows(a, mask), lax.stop_gradient(aux))
 
 
 def softmax_inputs(logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> SoftmaxInputs:

@@ -70,6 +70,7 @@ def open_linear(
     class_axis_name: AxisName | None = None,
     reduction: Reduction = "none",
     rows: tuple[Any, ...] = (),
+    constants: tuple[Any, ...] = (),
     candidates: bool = False,
     **hyperparameters: Bounded,
 ) -> LinearInputs:
@@ -103,6 +104,7 @@ def open_linear(
         logit_scale=_positive("logit_scale", logit_scale, dtype),
         logit_softcap=_positive("logit_softcap", logit_softcap, dtype),
         hyperparameters=open_hyperparameters(dtype, **hyperparameters),
+        constants=jax.tree.map(as_jax_array, constants),
     )
     return LinearInputs(
         tokens,
@@ -114,12 +116,29 @@ def open_linear(
     )
 
 
-def check_whole_rows(x: LinearInputs) -> None:
-    """A function of the caller needs all classes of a row on one device."""
+def check_function(f: Any, x: LinearInputs) -> None:
+    """A function of the caller takes whole rows of logits, and what is traced as an argument."""
+    if not callable(f):
+        raise TypeError(f"f: got {_kind(f)}; expected a function of logits and rows, such as a loss of jaxce.")
     if x.sharding is not None and x.sharding.classes:
         raise ValueError(
             f"kernel: got classes split over the mesh axes {list(x.sharding.classes)}; expected whole rows of logits"
             " for f. Split the tokens over these axes, or use linear_cross_entropy or linear_log_probs."
+        )
+    hidden, layer = x.tokens.hidden, x.layer
+    count, classes = math.prod(hidden.shape[:-1]), layer.kernel.shape[x.kernel_layout.index("v")]
+
+    def flat(a: Array) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((count, *a.shape[hidden.ndim - 1 :]), a.dtype)
+
+    rows = jax.tree.map(flat, x.tokens.rows)
+    constants = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), layer.constants)
+    logits = jax.ShapeDtypeStruct((count, classes), compute_dtype(wider(hidden, layer.kernel)))
+    found = jax.make_jaxpr(f)(logits, *rows, *constants).consts
+    if any(isinstance(constant, jax.core.Tracer) for constant in found):
+        raise ValueError(
+            "f: closes over a traced array; expected it as an argument. Pass arrays with a row for each token after the"
+            " kernel, and others as constants=(...)."
         )
 
 
@@ -147,9 +166,11 @@ def check_row_losses(result: Any, has_aux: bool, rows: Size) -> tuple[Array, Any
             ' reduction="none".'
         )
     for path, leaf in jax.tree.leaves_with_path(aux):
-        if jnp.shape(leaf)[:1] != (rows,):
+        if not hasattr(leaf, "shape") or leaf.shape[:1] != (rows,):
             name = jax.tree_util.keystr(path)
-            raise TypeError(f"f: returned aux{name} of shape {jnp.shape(leaf)}; expected a row for each of {rows}.")
+            raise TypeError(
+                f"f: returned aux{name} of shape {getattr(leaf, 'shape', ())}; expected a row for each of {rows}."
+            )
     return losses, aux
 
 
@@ -189,7 +210,7 @@ def _open_rows(rows: tuple[Any, ...], tokens: Shape) -> tuple[Any, ...]:
         shape = jnp.shape(leaf)
         if shape[: len(tokens)] != tokens:
             name = jax.tree_util.keystr(path)
-            raise ValueError(f"rows{name}: got shape {shape}; expected a row for each token, shape ({tokens}, ...).")
+            raise ValueError(f"rows{name}: got shape {shape}; expected a row for each token: {tokens}, then any.")
     opened: tuple[Any, ...] = jax.tree.map(as_jax_array, rows)
     return opened
 
@@ -203,6 +224,7 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape, candidates: bool
         return y
     if y.shape != tokens:
         fix = " labels[..., 0] drops the last axis." if y.shape == (*tokens, 1) else ""
+        fix = f" Several of each token have shape {(*tokens, 'k')}." if candidates else fix
         raise ValueError(
             f"labels: got class ids of shape {y.shape} for hidden of shape {hidden}; expected shape {tokens}.{fix}"
         )

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsFormula
-from jaxce._linear_inputs import check_whole_rows, open_linear
+from jaxce._linear_inputs import check_function, open_linear
 from jaxce._types import Hyperparameter, Reduced, Reduction
 from jaxce.reductions import apply_reduction, needs_only_sums
 
@@ -26,17 +26,18 @@ def linear_loss(
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    constants: tuple[Any, ...] = (),
     has_aux: bool = False,
     reduction: Reduction = "mean",
 ) -> Reduced:
-    """Any loss of a linear layer, ``f(hidden @ kernel + bias, *rows)`` reduced, without all of its logits.
+    """Any loss of a linear layer, ``f(hidden @ kernel + bias, *rows, *constants)``, without all of its logits.
 
     For large vocabularies: ``f`` sees the logits of one chunk of tokens at a time. It is a loss of this package with
-    ``reduction="none"``, or lines of your own. A reduction to one number computes its gradients in the forward pass. A
-    function of one chunk must not mix tokens.
+    ``reduction="none"``, or lines of your own that mix no tokens. Traced arrays go in as arguments, and ``where`` alone
+    takes tokens out of the mean. A reduction to one number computes its gradients in the forward pass.
 
     Args:
-        f: function of logits ``[tokens, classes]`` and of the rows of these tokens; returns one loss per token.
+        f: function of logits ``[tokens, classes]``, of the rows of these tokens and of constants; one loss per token.
         hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
         kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
         rows: what else ``f`` takes, such as ids or teacher logits; arrays or pytrees of arrays, ``[..., *]``.
@@ -48,6 +49,7 @@ def linear_loss(
         kernel_layout: ``"dv"``, or ``"vd"`` for a kernel ``[classes, features]``, such as a tied embedding.
         chunk_size: most tokens per chunk, at least 1; None chooses from shapes and backend.
         in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh.
+        constants: what else ``f`` takes without a row for each token, such as a temperature; arrays or pytrees.
         has_aux: True for a function that returns ``(losses, aux)``; aux is a pytree with a row for each token.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
@@ -98,8 +100,9 @@ def linear_loss(
         in_specs=in_specs,
         reduction=reduction,
         rows=rows,
+        constants=constants,
     )
-    check_whole_rows(x)
+    check_function(f, x)
     losses, weights, aux = linear_losses(x, RowsFormula(f, has_aux), needs_only_sums(reduction))
     loss = apply_reduction(losses, weights, reduction)
     return (loss, aux) if has_aux else loss

@@ -11,12 +11,13 @@ from jax.typing import ArrayLike
 
 from jaxce._candidates import open_candidates
 from jaxce._class_axis import is_local_class, local_ids, psum_classes, take_class
-from jaxce._cross_entropy import log_z_and_entropy
+from jaxce._cross_entropy import cross_entropy_from_logits, describe_logits, log_z_and_entropy
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
 from jaxce._linear_inputs import open_linear
 from jaxce._numerics import fill_masked, nan_where_invalid
-from jaxce._types import AxisName, Hyperparameter, Layer, LogProbs, SoftmaxInputs, Tokens
+from jaxce._targets import target
+from jaxce._types import AxisName, Hyperparameter, Ids, Layer, LogProbs, SoftmaxInputs, Tokens
 
 
 def log_probs(
@@ -85,26 +86,30 @@ def _log_probs(x: SoftmaxInputs) -> LogProbs:
 
 def _of_rows(x: SoftmaxInputs) -> tuple[tuple[Array, Array, Array], Array]:
     """``x_y - log_z``, ``log_z`` and the entropy of each row, and its likeliest class, 0 where masked."""
-    m, log_s, argmax, entropy = log_z_and_entropy(x.logits, x.mask, x.axis, x.class_axis_name)
+    m, log_s, entropy = log_z_and_entropy(x.logits, x.mask, x.axis, x.class_axis_name)
     labels: Any = x.labels
-    ids, several = labels.ids, labels.ids.ndim == x.logits.ndim
+    if labels.ids.ndim == x.logits.ndim:
+        log_prob = _of_candidates(x, labels, m, log_s)
+    else:  # with the small digits of a confident prediction
+        log_prob = fill_masked(-cross_entropy_from_logits(x, target(x)[0])[0], x.mask)
+    argmax = describe_logits(x)[1]
+    log_z, entropy = (fill_masked(a, x.mask) for a in (m + log_s, entropy))
+    return (log_prob, log_z, entropy), argmax
+
+
+def _of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Array:
+    """``(x_k - m) - log_s`` of each candidate k, along the class axis."""
     logits = fill_masked(x.logits, None if x.mask is None else jnp.expand_dims(x.mask, x.axis)).astype(m.dtype)
-    local = local_ids(ids, logits.shape[x.axis], x.class_axis_name)
+    local = local_ids(labels.ids, logits.shape[x.axis], x.class_axis_name)
 
     def gap(ids: Array) -> Array:
         taken = take_class(logits, ids, x.axis) - m
         return jnp.where(is_local_class(ids, logits, x.axis), taken, 0)
 
-    if several:
-        gaps = jax.vmap(gap, x.axis, x.axis)(local)
-        log_s_of_row, mask = jnp.expand_dims(log_s, x.axis), None if x.mask is None else jnp.expand_dims(x.mask, x.axis)
-    else:
-        gaps, log_s_of_row, mask = gap(local), log_s, x.mask
-    log_prob = psum_classes(gaps, x.class_axis_name) - log_s_of_row
+    log_prob = psum_classes(jax.vmap(gap, x.axis, x.axis)(local), x.class_axis_name) - jnp.expand_dims(log_s, x.axis)
     if labels.valid is not None:
         log_prob = nan_where_invalid(log_prob, labels.valid)
-    log_z, entropy, argmax = (fill_masked(a, x.mask) for a in (m + log_s, entropy, argmax))
-    return (fill_masked(log_prob, mask), log_z, entropy), argmax
+    return fill_masked(log_prob, None if x.mask is None else jnp.expand_dims(x.mask, x.axis))
 
 
 @dataclasses.dataclass(frozen=True)

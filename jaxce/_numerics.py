@@ -22,6 +22,18 @@ def wider(a: AnyArray, b: AnyArray) -> np.dtype[Any]:
         return np.dtype(jnp.promote_types(a.dtype, b.dtype))
 
 
+def is_float(a: Array) -> bool:
+    """Whether the numbers are floating."""
+    return bool(jnp.issubdtype(a.dtype, jnp.floating))
+
+
+def fill_rows(a: Array, mask: Array | None) -> Array:
+    """``a`` with 0 where the mask of its leading axes is False; random keys stay."""
+    if mask is None or jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        return a
+    return fill_masked(a, mask.reshape(*mask.shape, *[1] * (a.ndim - mask.ndim)))
+
+
 def fill_masked(x: Array, mask: Array | None, filler: float = 0.0) -> Array:
     """``x`` with ``filler`` where masked: no masked value enters the arithmetic."""
     return x if mask is None else jnp.where(mask, x, jnp.asarray(filler, x.dtype))

@@ -1,6 +1,8 @@
 """`linear_loss`: any function of a linear layer's logits gives the numbers of whole logits."""
 
 import functools
+import gc
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -97,17 +99,112 @@ def test_float_rows_have_gradients(reduction):
     assert_close(got, want)
 
 
+def tempered(x, labels, t, scale):
+    return scale["a"] * jaxce.cross_entropy(x / t, labels, reduction="none")
+
+
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-def test_what_a_function_closes_over_has_a_gradient(reduction):
-    def loss(which, t, arrays):
-        def f(x, labels):
-            return jaxce.cross_entropy(x / t, labels, reduction="none")
+def test_constants_have_gradients(reduction):
+    """A temperature, and a pytree; also of 16 bits, whose gradient is summed in float32 over the chunks."""
 
-        return jnp.sum(which(f, arrays, (LABELS,), reduction=reduction))
+    def loss(t, scale, arrays):
+        return jnp.sum(linear(tempered, arrays, (LABELS,), constants=(t, {"a": scale}), reduction=reduction))
 
-    run = [jax.value_and_grad(functools.partial(loss, which), (0, 1)) for which in (linear, dense)]
+    def whole(t, scale, arrays):
+        return jnp.sum(dense(tempered, arrays, (LABELS, t, {"a": scale}), reduction=reduction))
+
+    run = [jax.value_and_grad(f, (0, 1, 2)) for f in (loss, whole)]
+    given = jnp.float32(1.7), jnp.float32(0.9), ARRAYS
     for jitted in (jax.jit, lambda f: f):
-        assert_close(*(jitted(f)(jnp.float32(1.7), ARRAYS) for f in run))
+        assert_close(*(jitted(f)(*given) for f in run))
+
+    def short(s):
+        def f(x, s):
+            return x[:, 0] * s.astype(jnp.float32)
+
+        h = jnp.ones((4096, 3))
+        return jaxce.linear_loss(f, h, jnp.ones((3, 5)) / 3, constants=(s,), reduction=reduction, chunk_size=1).sum()
+
+    assert jax.grad(short)(jnp.bfloat16(2)) == 4096
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_constants_of_any_dtype(reduction, x64):
+    """A mask of classes, ids, a random key, and a float64 number beside float32 hidden states."""
+
+    def f(x, key, allowed, s):
+        noise = jax.vmap(lambda k: jax.random.normal(k, (), jnp.float32))(key)
+        return noise * jax.nn.logsumexp(jnp.where(allowed[None], s.astype(jnp.float32) * x, -1e9), -1)
+
+    keys, allowed = jax.random.split(jax.random.key(0), TOKENS), jnp.arange(V) != 2
+
+    def loss(which, w, s):
+        if which == "linear":
+            value = jaxce.linear_loss(
+                f, H, w, keys, constants=(allowed, s), where=KEEP, chunk_size=4, reduction=reduction
+            )
+        else:
+            values = f((H @ w).reshape(-1, V), keys.reshape(-1), allowed, s).reshape(TOKENS)
+            value = jaxce.reduce(values, where=KEEP, reduction=reduction)
+        return jnp.sum(value)
+
+    got, want = (
+        jax.jit(jax.value_and_grad(functools.partial(loss, which), (0, 1)))(W, jnp.float64(1.5))
+        for which in ("linear", "dense")
+    )
+    assert got[1][1].dtype == jnp.float64
+    assert_close(got, want)
+
+
+def test_a_traced_closure_raises():
+    """Of any dtype, under every transformation; a concrete one is taken as it is at each call."""
+
+    def loss(t):
+        return jaxce.linear_loss(lambda x: t * x[:, 0], H, W)
+
+    for run, t in ((jax.jit(loss), jnp.float32(2)), (jax.grad(loss), jnp.float32(2)), (jax.vmap(loss), jnp.ones(2))):
+        with pytest.raises(ValueError, match=r"f: closes over a traced array; .* as constants=\(\.\.\.\)"):
+            run(t)
+
+    class Model:
+        scale = 2.0
+
+        def loss(self, x):
+            return self.scale * x[:, 0]
+
+    model = Model()
+    first = jaxce.linear_loss(model.loss, H, W)
+    model.scale = 4.0
+    np.testing.assert_allclose(jaxce.linear_loss(model.loss, H, W), 2 * first, rtol=1e-6)
+
+
+def test_a_function_is_not_kept():
+    def call():
+        big = jnp.ones(3)
+        jaxce.linear_loss(lambda x: x[:, 0] * big[0], H, W)
+        return weakref.ref(big)
+
+    kept = call()
+    gc.collect()
+    assert kept() is None
+
+
+def test_rows_of_any_rank_under_a_mask():
+    t = RNG.normal(size=(*TOKENS, 2, 3)).astype(np.float32)
+
+    def f(x, t):
+        return (x.sum(-1)[..., None, None] * t).sum((-1, -2))
+
+    def loss(t, which):
+        return jnp.sum(jnp.sin(which(f, ARRAYS, (t,), where=KEEP, reduction="sum")))
+
+    assert_close(*(jax.jit(jax.value_and_grad(functools.partial(loss, which=w)))(t) for w in (linear, dense)))
+
+
+def test_checks_of_a_function_do_not_meet_masked_rows():
+    one_hot = np.eye(V, dtype=np.float32)[LABELS]
+    with jaxce.debug():
+        jax.jit(lambda q: linear(of("cross_entropy"), ARRAYS, (q,), where=KEEP))(one_hot)
 
 
 def test_masked_tokens_hold_anything():

@@ -70,7 +70,8 @@ def logit_sums(
 ) -> LogitSums:
     """The sums of the logits of each row, over all shards of ``axis_name`` too; ``at_once`` they are one reduction.
 
-    The argmax is a minimum of class ids. XLA fuses a minimum with the sums and a partitioner splits it.
+    The argmax is a minimum of class ids. XLA fuses a minimum with the sums and a partitioner splits it. If no logit
+    equals the maximum, because kernels round a product in the logits differently, it is the first one close to it.
     """
     x = mask_rows(x, mask, axis)
     top = jnp.max(x, axis)
@@ -79,12 +80,21 @@ def logit_sums(
     m = clip_to_finite(top.astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
-    terms = e, safe_multiply_no_select(e, gap), ids_where(~(x < expand_class_axis(top, axis)), axis)
+    is_close = ~(gap > expand_class_axis(4 * jnp.finfo(m.dtype).eps * jnp.abs(m), axis))
+    terms = (
+        e,
+        safe_multiply_no_select(e, gap),
+        ids_where(~(x < expand_class_axis(top, axis)), axis),
+        ids_where(is_close, axis),
+    )
     if at_once:
-        start = jnp.zeros((), m.dtype), jnp.zeros((), m.dtype), jnp.asarray(NO_CLASS)
-        s, moment, argmax = lax.reduce(terms, start, _merge_logit_sums, (axis,))
+        start = jnp.zeros((), m.dtype), jnp.zeros((), m.dtype), jnp.asarray(NO_CLASS), jnp.asarray(NO_CLASS)
+        s, moment, argmax, close = lax.reduce(terms, start, _merge_logit_sums, (axis,))
     else:
-        s, moment, argmax = jnp.sum(terms[0], axis), jnp.sum(terms[1], axis), jnp.min(terms[2], axis)
+        s, moment = jnp.sum(terms[0], axis), jnp.sum(terms[1], axis)
+        argmax, close = jnp.min(terms[2], axis), jnp.min(terms[3], axis)
+    if axis_name is None:
+        argmax = jnp.where(argmax == NO_CLASS, close, argmax)
     if axis_name is not None:
         first = x.shape[axis] * lax.axis_index(axis_name)
         argmax = lax.pmin(jnp.where(argmax == NO_CLASS, NO_CLASS, first + argmax), axis_name)
@@ -93,7 +103,7 @@ def logit_sums(
 
 
 def _merge_logit_sums(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
-    return a[0] + b[0], a[1] + b[1], jnp.minimum(a[2], b[2])
+    return a[0] + b[0], a[1] + b[1], jnp.minimum(a[2], b[2]), jnp.minimum(a[3], b[3])
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
