@@ -88,7 +88,7 @@ def _sharded_losses(config: LoopConfig, tokens: Tokens, layer: Layer, sharding: 
     data = tuple(name for names in sharding.tokens for name in names)
 
     def local(tokens: Tokens, layer: Layer) -> Any:
-        *sums, aux = _losses(config, tokens, layer)
+        *sums, aux = _run_once(config, tokens, layer)
         return *(lax.psum(s, data) if config.only_sums and data else s for s in sums), aux
 
     def of_row(a: AnyArray) -> PartitionSpec:
