@@ -8,7 +8,7 @@ its logits, and no logit twice. The derivative of the sum is then a linear map o
 import dataclasses
 import math
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,9 @@ Losses: TypeAlias = tuple[Any, Array, Any]
 
 @runtime_checkable
 class Formula(Protocol):
-    """What becomes of the logits. A static argument: equal formulas share a compiled program."""
+    """What becomes of the logits. A static argument; if it ``is_shared``, equal ones share a compiled program."""
+
+    is_shared: ClassVar[bool]
 
     def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
         """The weighted loss of each token of a chunk, and what else the logits give: arrays with a row per token."""
@@ -73,9 +75,8 @@ def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool) -> Losses:
 
 
 def _run_once(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
-    """The loop as one compiled program, which equal formulas share; a formula without an equality has its own."""
-    has_equality = type(config.formula).__hash__ is not object.__hash__
-    run = partial(_shared_losses, config) if has_equality else jax.jit(partial(_losses, config))
+    """The loop as one compiled program, of all calls with equal formulas or of this call."""
+    run = partial(_shared_losses, config) if config.formula.is_shared else jax.jit(partial(_losses, config))
     losses: Losses = run(tokens, layer)
     return losses
 
@@ -317,8 +318,7 @@ def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
         mask = jnp.ones(count, bool) if tokens.mask is None else tokens.mask
         tokens = jax.tree.map(partial(_padded, padding), dataclasses.replace(tokens, mask=mask))
         if tokens.labels is not None and tokens.labels.valid is not None:
-            padding_is_valid = ~tokens.mask.reshape(-1, *[1] * (tokens.labels.valid.ndim - 1))
-            labels = dataclasses.replace(tokens.labels, valid=tokens.labels.valid | padding_is_valid)
+            labels = dataclasses.replace(tokens.labels, valid=~fill_rows(~tokens.labels.valid, tokens.mask))
             tokens = dataclasses.replace(tokens, labels=labels)
     split: Tokens = jax.tree.map(lambda a: a.reshape(chunks, size, *a.shape[1:]), tokens)
     return split

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ class SoftmaxFormula:
 
     formula: Callable[[SoftmaxInputs], tuple[PerExample, Array]]
     has_aux: bool = False
+    is_shared: ClassVar[bool] = True
 
     def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
         x = softmax_inputs(logits, tokens, layer, class_axis_name)
@@ -31,23 +32,23 @@ class SoftmaxFormula:
         return values, describe_logits(x) if self.has_aux else None
 
     def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
-        w, ids = layer.class_weights, tokens.labels.ids
-        zeros = jnp.zeros(ids.shape, compute_dtype(wider(tokens.hidden, layer.kernel)))
-        weight = jnp.ones_like(zeros)
-        if w is not None:
-            weight = take_per_class(w, local_ids(ids, w.size, class_axis_name), class_axis_name)
-        return apply_weights(zeros, weight, tokens.sample_weights, tokens.mask)[1]
+        w = layer.class_weights
+        if w is None:
+            return _token_weights(tokens, layer)
+        ids = local_ids(tokens.labels.ids, w.size, class_axis_name)
+        return _token_weights(tokens, layer, take_per_class(w, ids, class_axis_name))
 
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> CrossEntropyAux | None:
         return describe_z_loss(of_logits, weights, layer.hyperparameters["z_loss"]) if self.has_aux else None
 
 
 class RowsOfLogits:
-    """What formulas without classes share: every token has the weight 1."""
+    """What formulas without class weights share: every token has the weight 1."""
+
+    is_shared: ClassVar[bool] = True
 
     def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
-        zeros = jnp.zeros(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
-        return apply_weights(zeros, jnp.ones_like(zeros), tokens.sample_weights, tokens.mask)[1]
+        return _token_weights(tokens, layer)
 
     def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
         return of_logits
@@ -57,11 +58,12 @@ class RowsOfLogits:
 class RowsFormula(RowsOfLogits):
     """A function of the caller, ``f(logits, *rows, *constants)``: the loss of each row, or with ``has_aux`` a pair.
 
-    Equal functions may have changed what they close over, so none equals another, and no compiled program is kept.
+    A function may have changed what it closes over, so no program is kept for the next call.
     """
 
     f: Callable[..., Any]
     has_aux: bool
+    is_shared: ClassVar[bool] = False
 
     def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
         mask = tokens.mask
@@ -73,6 +75,12 @@ class RowsFormula(RowsOfLogits):
         values = values.astype(logits.dtype)
         values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, mask)
         return values, jax.tree.map(lambda a: fill_rows(a, mask), lax.stop_gradient(aux))
+
+
+def _token_weights(tokens: Tokens, layer: Layer, weight: PerExample | None = None) -> PerExample:
+    """A weight for each token, 1 by default, times its sample weight, 0 where masked."""
+    ones = jnp.ones(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
+    return apply_weights(ones, ones if weight is None else weight, tokens.sample_weights, tokens.mask)[1]
 
 
 def softmax_inputs(logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> SoftmaxInputs:

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxce._candidates import open_candidates
-from jaxce._class_axis import is_local_class, local_ids, psum_classes, take_class
+from jaxce._class_axis import expand_class_axis, is_local_class, local_ids, mask_rows, psum_classes, take_class
 from jaxce._cross_entropy import cross_entropy_from_logits, describe_logits, log_z_and_entropy
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
@@ -99,17 +99,17 @@ def _of_rows(x: SoftmaxInputs) -> tuple[tuple[Array, Array, Array], Array]:
 
 def _of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Array:
     """``(x_k - m) - log_s`` of each candidate k, along the class axis."""
-    logits = fill_masked(x.logits, None if x.mask is None else jnp.expand_dims(x.mask, x.axis)).astype(m.dtype)
+    logits = mask_rows(x.logits, x.mask, x.axis).astype(m.dtype)
     local = local_ids(labels.ids, logits.shape[x.axis], x.class_axis_name)
 
     def gap(ids: Array) -> Array:
         taken = take_class(logits, ids, x.axis) - m
         return jnp.where(is_local_class(ids, logits, x.axis), taken, 0)
 
-    log_prob = psum_classes(jax.vmap(gap, x.axis, x.axis)(local), x.class_axis_name) - jnp.expand_dims(log_s, x.axis)
+    log_prob = psum_classes(jax.vmap(gap, x.axis, x.axis)(local), x.class_axis_name) - expand_class_axis(log_s, x.axis)
     if labels.valid is not None:
         log_prob = nan_where_invalid(log_prob, labels.valid)
-    return fill_masked(log_prob, None if x.mask is None else jnp.expand_dims(x.mask, x.axis))
+    return mask_rows(log_prob, x.mask, x.axis)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -167,7 +167,7 @@ class Tokens:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """The arguments of a linear loss that all tokens share; a function of the caller closes over ``constants``."""
+    """The arguments of a linear loss that all tokens share; a function of the caller takes ``constants``."""
 
     kernel: ArrayOrTangent
     bias: ArrayOrTangent = None

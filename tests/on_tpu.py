@@ -166,7 +166,7 @@ def test_the_auxiliary_results_cost_at_most_a_pass(chip, shape, dtype):
 
     with_aux = with_gradient(True)
     assert passes(with_aux, math.prod(shape)) <= passes(with_gradient(False), math.prod(shape)) + 1
-    assert temporaries(with_aux, shape, dtype) <= 0.45  # of 21 classes, an array of one number per pixel is 0.05
+    assert temporaries(with_aux, shape, dtype) <= 0.4
 
 
 @pytest.mark.parametrize("loss", [jaxce.cross_entropy, jaxce.focal_loss, jaxce.poly1_loss], ids=lambda f: f.__name__)

@@ -4,6 +4,7 @@ XLA fuses sums of the same logits into one kernel. So smoothing, class weights a
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxce._class_axis import (
@@ -27,6 +28,10 @@ NEAR = 0.25
 
 So ``r`` is told without an equality of floats: kernels may round a product in the logits differently.
 """
+
+
+CLOSE = np.int32(2**30)
+"""Added to the id of a class that is close to the maximum and does not equal it: those that do come first."""
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids: bool, at_once: bool) -> RowSums:
@@ -80,30 +85,24 @@ def logit_sums(
     m = clip_to_finite(top.astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
+    is_top = ~(x < expand_class_axis(top, axis))
     is_close = ~(gap > expand_class_axis(4 * jnp.finfo(m.dtype).eps * jnp.abs(m), axis))
-    terms = (
-        e,
-        safe_multiply_no_select(e, gap),
-        ids_where(~(x < expand_class_axis(top, axis)), axis),
-        ids_where(is_close, axis),
-    )
+    ids = ids_where(is_top | is_close, axis)
+    terms = e, safe_multiply_no_select(e, gap), jnp.where(is_top | (ids == NO_CLASS), ids, ids + CLOSE)
     if at_once:
-        start = jnp.zeros((), m.dtype), jnp.zeros((), m.dtype), jnp.asarray(NO_CLASS), jnp.asarray(NO_CLASS)
-        s, moment, argmax, close = lax.reduce(terms, start, _merge_logit_sums, (axis,))
+        start = jnp.zeros((), m.dtype), jnp.zeros((), m.dtype), jnp.asarray(NO_CLASS)
+        s, moment, argmax = lax.reduce(terms, start, _merge_logit_sums, (axis,))
     else:
-        s, moment = jnp.sum(terms[0], axis), jnp.sum(terms[1], axis)
-        argmax, close = jnp.min(terms[2], axis), jnp.min(terms[3], axis)
-    if axis_name is None:
-        argmax = jnp.where(argmax == NO_CLASS, close, argmax)
+        s, moment, argmax = jnp.sum(terms[0], axis), jnp.sum(terms[1], axis), jnp.min(terms[2], axis)
     if axis_name is not None:
         first = x.shape[axis] * lax.axis_index(axis_name)
         argmax = lax.pmin(jnp.where(argmax == NO_CLASS, NO_CLASS, first + argmax), axis_name)
         s, moment = lax.psum((s, moment), axis_name)
-    return LogitSums(m, argmax, s, moment)
+    return LogitSums(m, argmax % CLOSE, s, moment)
 
 
 def _merge_logit_sums(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
-    return a[0] + b[0], a[1] + b[1], jnp.minimum(a[2], b[2]), jnp.minimum(a[3], b[3])
+    return a[0] + b[0], a[1] + b[1], jnp.minimum(a[2], b[2])
 
 
 def class_dot(x: Array, q: Target, mask: Array | None, axis: int) -> Array:
