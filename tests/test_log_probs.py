@@ -302,3 +302,26 @@ def test_large_and_confident_logits_keep_their_digits(offset):
     value, gradient = jax.value_and_grad(lambda x: jaxce.log_probs(x, np.array([0])).log_prob[0])(confident)
     np.testing.assert_allclose(value, -2 * np.exp(-17.0), rtol=1e-5)
     np.testing.assert_allclose(gradient[0], np.exp(-17.0) * np.array([2, -1, -1]), rtol=1e-5)
+
+
+def test_options_of_the_layer():
+    """A kernel of the other layout, a cap and a scale, in value and gradient of both linear functions."""
+    cotangents = cotangents_of(LABELS)
+
+    def dense(h, w):
+        return weighted(reference(3 * jnp.tanh(0.7 * (h @ w.T) / 3), LABELS), cotangents)
+
+    def linear(h, w):
+        options = {"kernel_layout": "vd", "logit_scale": 0.7, "logit_softcap": 3.0, "chunk_size": 5}
+        return weighted(jaxce.linear_log_probs(h, w, LABELS, **options), cotangents)
+
+    def of_rows(h, w):
+        def f(x, y, *cotangents):
+            return sum(c * a for c, a in zip(cotangents, jaxce.log_probs(x, y)[:3], strict=True))
+
+        options = {"kernel_layout": "vd", "logit_scale": 0.7, "logit_softcap": 3.0, "chunk_size": 5}
+        return jaxce.linear_loss(f, h, w, LABELS, *cotangents, reduction="sum", **options)
+
+    want = exactly(jax.value_and_grad(dense, (0, 1)), H, W.T)
+    for function in (linear, of_rows):
+        assert_close(jax.jit(jax.value_and_grad(function, (0, 1)))(H, W.T), want)
