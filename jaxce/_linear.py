@@ -1,4 +1,4 @@
-"""Losses of a linear layer's logits, computed for one chunk of tokens at a time.
+"""Losses of the logits of one or more linear layers, computed for one chunk of tokens at a time.
 
 For a sum of losses the cotangent of every token is 1. So the forward pass computes the gradient of each chunk beside
 its logits, and no logit twice. The derivative of the sum is then a linear map of known gradients,
@@ -7,6 +7,7 @@ its logits, and no logit twice. The derivative of the sum is then a linear map o
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -30,8 +31,11 @@ from jaxce._types import (
     Layer,
     LinearInputs,
     LinearSharding,
+    Logits,
     PerExample,
+    Shared,
     Size,
+    Terms,
     Tokens,
 )
 
@@ -44,13 +48,13 @@ class Formula(Protocol):
 
     is_shared: ClassVar[bool]
 
-    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
+    def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
         """The weighted loss of each token of a chunk, and what else the logits give: arrays with a row per token."""
 
-    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
+    def weights(self, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> PerExample:
         """The weight of each token in a mean. It does not depend on the logits."""
 
-    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
+    def aux(self, of_logits: Any, weights: PerExample, shared: Shared) -> Any:
         """The auxiliary results of all tokens, from what the logits gave."""
 
 
@@ -68,47 +72,51 @@ def linear_losses(x: LinearInputs, formula: Formula, only_sums: bool) -> Losses:
     """Losses and weights of the tokens, or their sums with ``only_sums``, and the auxiliary results of the formula."""
     config = LoopConfig(formula, x.chunk_size, x.kernel_layout, x.class_axis_name, only_sums)
     run = _run_once if x.sharding is None else partial(_sharded_losses, sharding=x.sharding)
-    losses: Losses = run(config, x.tokens, x.layer)
+    losses: Losses = run(config, x.tokens, x.shared)
     if is_debugging():
         check_layer(x, jnp.stack([jnp.any(~jnp.isfinite(a)) for a in jax.tree.leaves(losses[0])]))
     return losses
 
 
-def _run_once(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
+def _run_once(config: LoopConfig, tokens: Tokens, shared: Shared) -> Losses:
     """The loop as one compiled program, of all calls with equal formulas or of this call."""
     run = partial(_shared_losses, config) if config.formula.is_shared else jax.jit(partial(_losses, config))
-    losses: Losses = run(tokens, layer)
+    losses: Losses = run(tokens, shared)
     return losses
 
 
-def _sharded_losses(config: LoopConfig, tokens: Tokens, layer: Layer, sharding: LinearSharding) -> Losses:
+def _sharded_losses(config: LoopConfig, tokens: Tokens, shared: Shared, sharding: LinearSharding) -> Losses:
     """`linear_losses` in a `shard_map`: each device computes its own tokens and classes."""
     outer = () if config.class_axis_name is None else config.class_axis_name
     names = (*((outer,) if isinstance(outer, str) else outer), *sharding.classes)
     config = config._replace(class_axis_name=names or None)
     data = tuple(name for names in sharding.tokens for name in names)
 
-    def local(tokens: Tokens, layer: Layer) -> Any:
-        *sums, aux = _run_once(config, tokens, layer)
+    def local(tokens: Tokens, shared: Shared) -> Any:
+        *sums, aux = _run_once(config, tokens, shared)
         return *(lax.psum(s, data) if config.only_sums and data else s for s in sums), aux
 
     def of_row(a: AnyArray) -> PartitionSpec:
         return PartitionSpec(*(names if n > 1 else None for names, n in zip(sharding.tokens, a.shape, strict=False)))
 
     by_token, by_class = PartitionSpec(*sharding.tokens), PartitionSpec(sharding.classes)
-    of_layer = dataclasses.replace(
-        jax.tree.map(lambda _: PartitionSpec(), layer),
-        kernel=PartitionSpec(*(sharding.classes if side == "v" else None for side in config.kernel_layout)),
-        bias=None if layer.bias is None else by_class,
-        class_weights=None if layer.class_weights is None else by_class,
+    of_kernel = PartitionSpec(*(sharding.classes if side == "v" else None for side in config.kernel_layout))
+    whole = jax.tree.map(lambda _: PartitionSpec(), shared)
+    layers = (
+        dataclasses.replace(of_layer, kernel=of_kernel, bias=None if of_layer.bias is None else by_class)
+        for of_layer in whole.layers
     )
-    specs = jax.tree.map(of_row, tokens), of_layer
+    of_class_weights = None if shared.class_weights is None else by_class
+    specs = (
+        jax.tree.map(of_row, tokens),
+        dataclasses.replace(whole, layers=tuple(layers), class_weights=of_class_weights),
+    )
     if sharding.explicit:
-        tokens, layer = jax.tree.map(partial(_resharded, sharding), (tokens, layer), specs)
+        tokens, shared = jax.tree.map(partial(_resharded, sharding), (tokens, shared), specs)
     of_sum = PartitionSpec() if config.only_sums else by_token
     out = (of_sum, of_sum, by_token)
     mapped = jax.shard_map(local, mesh=sharding.mesh, in_specs=specs, out_specs=out, axis_names=sharding.free)
-    losses: Losses = mapped(tokens, layer)
+    losses: Losses = mapped(tokens, shared)
     return losses
 
 
@@ -120,19 +128,19 @@ def _resharded(sharding: LinearSharding, a: AnyArray, spec: PartitionSpec) -> Ar
     return resharded
 
 
-def _losses(config: LoopConfig, tokens: Tokens, layer: Layer) -> Losses:
-    shape = tokens.hidden.shape[:-1]
+def _losses(config: LoopConfig, tokens: Tokens, shared: Shared) -> Losses:
+    shape = tokens.hidden[0].shape[:-1]
 
     def flat(a: Array) -> Array:
         row = a.shape[len(shape) :]
         return jnp.broadcast_to(a, shape + row).reshape(math.prod(shape), *row)
 
     tokens = jax.tree.map(flat, tokens)
-    weights = config.formula.weights(tokens, layer, config.class_axis_name)
-    chunks = _split_chunks(config, tokens, layer)
-    values, of_logits = (_total if config.only_sums else _each)(config, chunks, layer)
+    weights = config.formula.weights(tokens, shared, config.class_axis_name)
+    chunks = _split_chunks(config, tokens, shared)
+    values, of_logits = (_total if config.only_sums else _each)(config, chunks, shared)
     of_logits = jax.tree.map(lambda a: _merge_chunks(a, shape), of_logits)
-    aux = config.formula.aux(of_logits, weights.reshape(shape), layer)
+    aux = config.formula.aux(of_logits, weights.reshape(shape), shared)
     if config.only_sums:
         return values, jnp.sum(weights), aux
     return jax.tree.map(lambda a: _merge_chunks(a, shape), values), weights.reshape(shape), aux
@@ -142,18 +150,18 @@ _shared_losses = jax.jit(_losses, static_argnums=0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _total(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Array, Any]:
+def _total(config: LoopConfig, chunks: Tokens, shared: Shared) -> tuple[Array, Any]:
     """The sum of the losses."""
 
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
-        values, aux = _chunk_losses(config, _raw(config, tokens, layer), tokens, layer)
+        values, aux = _chunk_losses(config, _raw(config, tokens, shared), tokens, shared)
         return None, (jnp.sum(values), aux)
 
     _, (sums, aux) = lax.scan(step, None, chunks)
     return jnp.sum(sums), aux
 
 
-def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Layer], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Shared], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     """The sum over all perturbed arrays of ``<gradient, tangent>``, with tangents of 0 where masked."""
     mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
     perturbed = tuple(not is_zero_tangent(t) for t in leaves)
@@ -179,43 +187,68 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 
 def _total_and_gradients(
-    config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, layer: Layer
-) -> tuple[Array, Any, tuple[Tokens, Layer]]:
+    config: LoopConfig, perturbed: tuple[bool, ...], chunks: Tokens, shared: Shared
+) -> tuple[Array, Any, tuple[Tokens, Shared]]:
     """The sum of the losses and its gradients along the perturbed arrays; of the gradients each device has a share."""
-    dtype, axes = compute_dtype(_operand(chunks, layer)), varying_axes((chunks, layer))
-    class_dim = config.kernel_layout.index("v")
+    dtype, axes = compute_dtype(_operands(chunks, shared)[0]), varying_axes((chunks, shared))
     shards = 1 if config.class_axis_name is None else lax.axis_size(config.class_axis_name)
-    wanted = jax.tree.unflatten(jax.tree.structure((chunks, layer)), perturbed)
-    chunks, layer = jax.tree.map(lambda w, a: pvary_tree(a, axes) if w else a, wanted, (chunks, layer))
-    of_tokens, of_layer = wanted
-    of_others = dataclasses.replace(of_tokens, hidden=False), dataclasses.replace(of_layer, kernel=False)
+    wanted = jax.tree.unflatten(jax.tree.structure((chunks, shared)), perturbed)
+    chunks, shared = jax.tree.map(lambda w, a: pvary_tree(a, axes) if w else a, wanted, (chunks, shared))
+    of_tokens, of_shared = wanted
+    of_others = (
+        dataclasses.replace(of_tokens, hidden=(False,) * len(of_tokens.hidden)),
+        _with_kernels(of_shared, [False] * len(of_shared.layers)),
+    )
 
-    def step(sums: Layer, tokens: Tokens) -> tuple[Layer, Any]:
-        def share(raw: Array, parts: tuple[Tokens, Layer]) -> tuple[Array, Any]:
-            given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, layer))
+    def step(sums: Shared, tokens: Tokens) -> tuple[Shared, Any]:
+        def share(raw: Logits, parts: tuple[Tokens, Shared]) -> tuple[Array, Any]:
+            given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, shared))
             values, aux = _chunk_losses(config, raw, *given)
             return pvary_tree(jnp.sum(values), axes) / shards, aux
 
-        parts = _only(of_others, (tokens, layer))
-        value, pull, aux = jax.vjp(share, _raw(config, tokens, layer), parts, has_aux=True)
-        d_raw, (d_tokens, d_layer) = pull(pvary_tree(jnp.ones((), dtype), axes))
-        d_raw = d_raw.astype(_operand(tokens, layer))
-        d_kernel = None
-        if of_layer.kernel:
-            d_kernel = add_kernel_gradient(sums.kernel, d_raw, _hidden(tokens, d_raw.dtype), class_dim)
-        if of_tokens.hidden:
-            d_hidden = _dot(d_raw, layer.kernel.astype(d_raw.dtype), 1, class_dim)
-            d_tokens = dataclasses.replace(d_tokens, hidden=fill_rows(d_hidden, tokens.mask))
-        others = dataclasses.replace(sums, kernel=None)
-        added = jax.tree.map(lambda s, d: s + d.astype(s.dtype), others, d_layer)
-        sums = dataclasses.replace(added, kernel=d_kernel)
-        return sums, (value, aux, d_tokens)
+        parts = _only(of_others, (tokens, shared))
+        value, pull, aux = jax.vjp(share, _raw(config, tokens, shared), parts, has_aux=True)
+        d_raw, (d_tokens, d_shared) = pull(pvary_tree(jnp.ones((), dtype), axes))
+        d_raw = jax.tree.map(lambda a, dtype: a.astype(dtype), d_raw, _operands(tokens, shared))
+        d_tokens = dataclasses.replace(d_tokens, hidden=_hidden_gradients(config, of_tokens, d_raw, tokens, shared))
+        kernels = _kernel_gradients(config, of_shared, d_raw, tokens, sums)
+        others = _with_kernels(sums, [None] * len(kernels))
+        added = jax.tree.map(lambda s, d: s + d.astype(s.dtype), others, d_shared)
+        return _with_kernels(added, kernels), (value, aux, d_tokens)
 
     zeros = jax.tree.map(
-        lambda a: pvary_tree(jnp.zeros(a.shape, wider(a, jnp.zeros((), dtype))), axes), _only(of_layer, layer)
+        lambda a: pvary_tree(jnp.zeros(a.shape, wider(a, jnp.zeros((), dtype))), axes), _only(of_shared, shared)
     )
     sums, (values, aux, d_chunks) = lax.scan(step, zeros, chunks)
     return psum_classes(jnp.sum(values), config.class_axis_name), aux, (d_chunks, sums)
+
+
+def _hidden_gradients(
+    config: LoopConfig, wanted: Tokens, d_raw: Logits, tokens: Tokens, shared: Shared
+) -> tuple[Array | None, ...]:
+    """The gradient of the hidden states of each layer that is wanted, 0 where masked."""
+    v = config.kernel_layout.index("v")
+    return tuple(
+        fill_rows(_dot(d, layer.kernel.astype(d.dtype), 1, v), tokens.mask) if is_wanted else None
+        for is_wanted, d, layer in zip(wanted.hidden, d_raw, shared.layers, strict=True)
+    )
+
+
+def _kernel_gradients(
+    config: LoopConfig, wanted: Shared, d_raw: Logits, tokens: Tokens, sums: Shared
+) -> list[Array | None]:
+    """The sum of each kernel's gradient that is wanted, with these tokens added."""
+    v = config.kernel_layout.index("v")
+    return [
+        add_kernel_gradient(total.kernel, d, _filled(hidden, tokens, d.dtype), v) if of_layer.kernel else None
+        for of_layer, d, hidden, total in zip(wanted.layers, d_raw, tokens.hidden, sums.layers, strict=True)
+    ]
+
+
+def _with_kernels(shared: Shared, kernels: Sequence[Any]) -> Shared:
+    """The same arguments with other kernels."""
+    layers = zip(shared.layers, kernels, strict=True)
+    return dataclasses.replace(shared, layers=tuple(dataclasses.replace(a, kernel=w) for a, w in layers))
 
 
 def _only(wanted: Any, tree: Any) -> Any:
@@ -223,32 +256,29 @@ def _only(wanted: Any, tree: Any) -> Any:
     return jax.tree.map(lambda w, a: a if w else None, wanted, tree)
 
 
-def _each(config: LoopConfig, chunks: Tokens, layer: Layer) -> tuple[Any, Any]:
+def _each(config: LoopConfig, chunks: Tokens, shared: Shared) -> tuple[Any, Any]:
     """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
-    operand, axes = _operand(chunks, layer), varying_axes((chunks, layer))
+    axes = varying_axes((chunks, shared))
+    dtypes = _with_kernels(jax.tree.map(lambda a: a.dtype, shared), _operands(chunks, shared))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
-    dtypes = jax.tree.map(lambda a: a.dtype, layer.constants)
-    constants = jax.tree.map(lambda a: a.astype(compute_dtype(a)) if is_float(a) else a, layer.constants)
-    kernel, bias, class_weights, constants = pvary_tree(
-        (layer.kernel.astype(compute_dtype(operand)), layer.bias, layer.class_weights, constants), axes
-    )
-    layer = dataclasses.replace(layer, kernel=kernel, bias=bias, class_weights=class_weights, constants=constants)
+    wide = jax.tree.map(lambda a: a.astype(compute_dtype(a)) if is_float(a) else a, shared)
+    # All but the hyperparameters, which meet sums over all classes.
+    wide = dataclasses.replace(pvary_tree(wide, axes), hyperparameters=wide.hyperparameters)
     chunks = dataclasses.replace(chunks, hidden=pvary_tree(chunks.hidden, axes))
 
     @partial(jax.checkpoint, prevent_cse=False)
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
-        narrow = dataclasses.replace(tokens, hidden=tokens.hidden.astype(operand))
-        raw = _raw(config, narrow, dataclasses.replace(layer, kernel=layer.kernel.astype(operand)))
-        short = jax.tree.map(lambda a, dtype: a.astype(dtype) if is_float(a) else a, constants, dtypes)
-        return None, _chunk_losses(config, raw, tokens, dataclasses.replace(layer, constants=short))
+        narrow = jax.tree.map(lambda a, dtype: a.astype(dtype) if is_float(a) else a, wide, dtypes)
+        return None, _chunk_losses(config, _raw(config, tokens, narrow), tokens, narrow)
 
     losses: tuple[Any, Any] = lax.scan(step, None, chunks)[1]
     return losses
 
 
-def _chunk_losses(config: LoopConfig, raw: Array, tokens: Tokens, layer: Layer) -> tuple[Any, Any]:
-    """What the formula makes of ``raw``, the product of some hidden states and the kernel."""
-    return config.formula.losses(_logits(raw, layer), tokens, layer, config.class_axis_name)
+def _chunk_losses(config: LoopConfig, raw: Logits, tokens: Tokens, shared: Shared) -> Terms:
+    """What the formula makes of ``raw``, the products of some hidden states and their kernels."""
+    logits = tuple(map(_logits, raw, shared.layers))
+    return config.formula.losses(logits, tokens, shared, config.class_axis_name)
 
 
 def _logits(raw: Array, layer: Layer) -> Array:
@@ -266,10 +296,13 @@ def _logits(raw: Array, layer: Layer) -> Array:
     return jnp.where(is_excluded, -jnp.inf, x)
 
 
-def _raw(config: LoopConfig, tokens: Tokens, layer: Layer) -> Array:
-    """``h W``, accumulated in the computing dtype."""
-    dtype = _operand(tokens, layer)
-    return _project(config.kernel_layout, _hidden(tokens, dtype), layer.kernel.astype(dtype))
+def _raw(config: LoopConfig, tokens: Tokens, shared: Shared) -> Logits:
+    """``h W`` of each layer, accumulated in the computing dtype."""
+    layers = zip(_operands(tokens, shared), tokens.hidden, shared.layers, strict=True)
+    return tuple(
+        _project(config.kernel_layout, _filled(hidden, tokens, dtype), layer.kernel.astype(dtype))
+        for dtype, hidden, layer in layers
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -296,20 +329,21 @@ def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> 
     return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
 
 
-def _operand(tokens: Tokens, layer: Layer) -> np.dtype[Any]:
-    """The dtype in which hidden states and kernel are multiplied: the wider of the two."""
-    return wider(tokens.hidden, layer.kernel)
+def _operands(tokens: Tokens, shared: Shared) -> tuple[np.dtype[Any], ...]:
+    """The dtypes in which hidden states and kernels are multiplied: the wider of the two."""
+    layers = zip(tokens.hidden, shared.layers, strict=True)
+    return tuple(wider(hidden, layer.kernel) for hidden, layer in layers)
 
 
-def _hidden(tokens: Tokens, dtype: DTypeLike) -> Array:
+def _filled(hidden: Array, tokens: Tokens, dtype: DTypeLike) -> Array:
     """Hidden states, 0 where masked, so that no logit and no kernel gradient is NaN from them."""
-    return fill_rows(tokens.hidden, tokens.mask).astype(dtype)
+    return fill_rows(hidden, tokens.mask).astype(dtype)
 
 
-def _split_chunks(config: LoopConfig, tokens: Tokens, layer: Layer) -> Tokens:
+def _split_chunks(config: LoopConfig, tokens: Tokens, shared: Shared) -> Tokens:
     """Tokens ``[tokens, ...]`` as ``[chunks, chunk, ...]``, with chunks of even size; padding is masked."""
-    count, classes = tokens.hidden.shape[0], layer.kernel.shape[config.kernel_layout.index("v")]
-    size = config.chunk_size or default_chunk_size(count, classes)
+    count, v = tokens.hidden[0].shape[0], config.kernel_layout.index("v")
+    size = config.chunk_size or default_chunk_size(count, sum(layer.kernel.shape[v] for layer in shared.layers))
     chunks = -(-count // size)
     if isinstance(count, int):
         size = max(1, -(-count // max(1, chunks)))

@@ -14,7 +14,7 @@ from jaxce._cross_entropy import describe_logits, describe_z_loss
 from jaxce._debug import debug
 from jaxce._linear_inputs import check_row_losses
 from jaxce._numerics import compute_dtype, fill_rows, wider
-from jaxce._types import AxisName, CrossEntropyAux, Layer, PerExample, SoftmaxInputs, Tokens
+from jaxce._types import AxisName, CrossEntropyAux, Logits, PerExample, Shared, SoftmaxInputs, Terms, Tokens
 from jaxce.reductions import apply_weights
 
 
@@ -26,20 +26,20 @@ class SoftmaxFormula:
     has_aux: bool = False
     is_shared: ClassVar[bool] = True
 
-    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
-        x = softmax_inputs(logits, tokens, layer, class_axis_name)
+    def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
+        x = softmax_inputs(logits[0], tokens, shared, class_axis_name)
         values, _ = apply_weights(*self.formula(x), x.sample_weights, x.mask)
         return values, describe_logits(x) if self.has_aux else None
 
-    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
-        w = layer.class_weights
+    def weights(self, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> PerExample:
+        w = shared.class_weights
         if w is None:
-            return _token_weights(tokens, layer)
+            return _token_weights(tokens, shared)
         ids = local_ids(tokens.labels.ids, w.size, class_axis_name)
-        return _token_weights(tokens, layer, take_per_class(w, ids, class_axis_name))
+        return _token_weights(tokens, shared, take_per_class(w, ids, class_axis_name))
 
-    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> CrossEntropyAux | None:
-        return describe_z_loss(of_logits, weights, layer.hyperparameters["z_loss"]) if self.has_aux else None
+    def aux(self, of_logits: Any, weights: PerExample, shared: Shared) -> CrossEntropyAux | None:
+        return describe_z_loss(of_logits, weights, shared.hyperparameters["z_loss"]) if self.has_aux else None
 
 
 class RowsOfLogits:
@@ -47,10 +47,10 @@ class RowsOfLogits:
 
     is_shared: ClassVar[bool] = True
 
-    def weights(self, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> PerExample:
-        return _token_weights(tokens, layer)
+    def weights(self, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> PerExample:
+        return _token_weights(tokens, shared)
 
-    def aux(self, of_logits: Any, weights: PerExample, layer: Layer) -> Any:
+    def aux(self, of_logits: Any, weights: PerExample, shared: Shared) -> Any:
         return of_logits
 
 
@@ -65,33 +65,34 @@ class RowsFormula(RowsOfLogits):
     has_aux: bool
     is_shared: ClassVar[bool] = False
 
-    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
+    def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
         mask = tokens.mask
-        arguments = jax.tree.map(lambda a: fill_rows(a, mask), (logits, *tokens.rows))
+        arguments = jax.tree.map(lambda a: fill_rows(a, mask), (*logits, *tokens.rows))
         # Masked rows hold 0, which checks inside of f need not accept.
         with contextlib.nullcontext() if mask is None else debug(enabled=False):
-            result = self.f(*arguments, *layer.constants)
-        values, aux = check_row_losses(result, self.has_aux, logits.shape[0])
-        values = values.astype(logits.dtype)
+            result = self.f(*arguments, *shared.constants)
+        values, aux = check_row_losses(result, self.has_aux, logits[0].shape[0])
+        values = values.astype(logits[0].dtype)
         values, _ = apply_weights(values, jnp.ones_like(values), tokens.sample_weights, mask)
         return values, jax.tree.map(lambda a: fill_rows(a, mask), lax.stop_gradient(aux))
 
 
-def _token_weights(tokens: Tokens, layer: Layer, weight: PerExample | None = None) -> PerExample:
+def _token_weights(tokens: Tokens, shared: Shared, weight: PerExample | None = None) -> PerExample:
     """A weight for each token, 1 by default, times its sample weight, 0 where masked."""
-    ones = jnp.ones(tokens.hidden.shape[:-1], compute_dtype(wider(tokens.hidden, layer.kernel)))
+    hidden = tokens.hidden[0]
+    ones = jnp.ones(hidden.shape[:-1], compute_dtype(wider(hidden, shared.layers[0].kernel)))
     return apply_weights(ones, ones if weight is None else weight, tokens.sample_weights, tokens.mask)[1]
 
 
-def softmax_inputs(logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> SoftmaxInputs:
+def softmax_inputs(logits: Array, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> SoftmaxInputs:
     """The arguments of a loss of exclusive classes, for a chunk of tokens."""
     return SoftmaxInputs(
         logits=logits,
         axis=1,
         labels=tokens.labels,
         mask=tokens.mask,
-        class_weights=layer.class_weights,
+        class_weights=shared.class_weights,
         sample_weights=tokens.sample_weights,
         class_axis_name=class_axis_name,
-        hyperparameters=layer.hyperparameters,
+        hyperparameters=shared.hyperparameters,
     )

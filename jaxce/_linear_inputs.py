@@ -7,7 +7,7 @@ concrete arrays have them; traced arrays on an automatic mesh have none.
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -41,9 +41,11 @@ from jaxce._types import (
     Hyperparameter,
     Layer,
     LinearInputs,
+    LinearLogits,
     LinearSharding,
     Reduction,
     Shape,
+    Shared,
     Size,
     Tokens,
 )
@@ -53,15 +55,11 @@ Specs = tuple[PartitionSpec, PartitionSpec]
 
 
 def open_linear(
-    hidden: ArrayLike,
-    kernel: ArrayLike,
+    layers: Mapping[str, LinearLogits],
     labels: ArrayLike | None = None,
     *,
     kernel_layout: str,
-    bias: ArrayLike | None,
     where: ArrayLike | None,
-    logit_scale: Hyperparameter | None,
-    logit_softcap: Hyperparameter | None,
     chunk_size: int | None,
     in_specs: Specs | None,
     class_weights: ArrayLike | None = None,
@@ -74,46 +72,75 @@ def open_linear(
     candidates: bool = False,
     **hyperparameters: Bounded,
 ) -> LinearInputs:
-    """Hidden states with their labels or other rows, the layer, and their sharding.
+    """Hidden states with their labels or other rows, the layers, and their sharding.
 
-    With ``candidates`` the labels may have a last axis of several ids for each token.
+    The layers are named by patterns of their arguments' names, such as ``"teacher.{}"``. With ``candidates`` the labels
+    may have a last axis of several ids for each token.
     """
     check_reduction(reduction)
     check_choice("kernel_layout", kernel_layout, ("dv", "vd"))
     _check_chunk_size(chunk_size)
-    h, w = floating("hidden", hidden), floating("kernel", kernel)
-    classes = _classes(h.shape, w.shape, kernel_layout)
-    dtype = compute_dtype(wider(h, w))
-    examples = h.shape[:-1]
+    hidden, opened = zip(*(_open_layer(pattern, a, kernel_layout) for pattern, a in layers.items()), strict=True)
+    h, w = hidden[0], opened[0].kernel
+    classes, dtype, examples = w.shape[kernel_layout.index("v")], compute_dtype(wider(h, w)), h.shape[:-1]
+    for pattern, other in zip(layers, hidden, strict=True):
+        if other.shape[:-1] != examples:
+            name, first = (a.format("hidden") for a in (pattern, next(iter(layers))))
+            raise ValueError(f"{name}: got shape {other.shape}; expected the tokens of {first}: {examples}, features.")
     if labels is None:
         ids, mask = None, open_mask(where, examples)
     else:
         y = _label_ids(labels, examples, h.shape, candidates)
         ids, mask = candidate_ids(y, len(examples), examples, classes * shards(class_axis_name), where, ignore_index)
     tokens = Tokens(
-        hidden=h,
+        hidden=hidden,
         labels=ids,
         rows=_open_rows(rows, examples),
         mask=mask,
         sample_weights=per_example("sample_weights", sample_weights, examples, mask, dtype),
     )
-    layer = Layer(
-        kernel=w,
-        bias=per_class("bias", bias, classes, dtype),
+    shared = Shared(
+        layers=opened,
         class_weights=weight_per_class("class_weights", class_weights, classes, dtype),
-        logit_scale=_positive("logit_scale", logit_scale, dtype),
-        logit_softcap=_positive("logit_softcap", logit_softcap, dtype),
         hyperparameters=open_hyperparameters(dtype, **hyperparameters),
         constants=jax.tree.map(as_jax_array, constants),
     )
     return LinearInputs(
         tokens,
-        layer,
+        shared,
         kernel_layout,
         None if chunk_size is None else operator.index(chunk_size),
         class_axis_name,
-        linear_sharding(h, w, kernel_layout, in_specs, jax.tree.leaves((tokens, layer))),
+        linear_sharding(hidden, [a.kernel for a in opened], kernel_layout, in_specs, jax.tree.leaves((tokens, shared))),
     )
+
+
+def _open_layer(pattern: str, x: LinearLogits, kernel_layout: str) -> tuple[Array, Layer]:
+    """The hidden states and the layer of ``x``, whose arguments have names of this pattern."""
+    hidden, kernel, *others = (pattern.format(name) for name in LinearLogits._fields)
+    h, w = floating(hidden, x.hidden), floating(kernel, x.kernel)
+    classes, dtype = _classes((hidden, h.shape), (kernel, w.shape), kernel_layout), compute_dtype(wider(h, w))
+    bias, logit_scale, logit_softcap = others
+    layer = Layer(
+        kernel=w,
+        bias=per_class(bias, x.bias, classes, dtype),
+        logit_scale=_positive(logit_scale, x.logit_scale, dtype),
+        logit_softcap=_positive(logit_softcap, x.logit_softcap, dtype),
+    )
+    return h, layer
+
+
+def several_layers(layers: LinearLogits) -> dict[str, LinearLogits]:
+    """The layers of a function by the patterns of their names: one, or as many as the longest tuple has entries."""
+    tuples = {name: a for name, a in layers._asdict().items() if isinstance(a, tuple | list)}
+    if not tuples:
+        return {"{}": layers}
+    count = max(map(len, tuples.values()))
+    for name, a in tuples.items():
+        if len(a) != count:
+            raise ValueError(f"{name}: got a tuple of {len(a)}; expected one for all layers, or a tuple of {count}.")
+    columns = (a if name in tuples else [a] * count for name, a in layers._asdict().items())
+    return {f"{{}}[{i}]": LinearLogits(*row) for i, row in enumerate(zip(*columns, strict=True))}
 
 
 def check_function(f: Any, x: LinearInputs) -> None:
@@ -125,16 +152,19 @@ def check_function(f: Any, x: LinearInputs) -> None:
             f"kernel: got classes split over the mesh axes {list(x.sharding.classes)}; expected whole rows of logits"
             " for f. Split the tokens over these axes, or use linear_cross_entropy or linear_log_probs."
         )
-    hidden, layer = x.tokens.hidden, x.layer
-    count, classes = math.prod(hidden.shape[:-1]), layer.kernel.shape[x.kernel_layout.index("v")]
+    tokens, v = x.tokens.hidden[0].shape[:-1], x.kernel_layout.index("v")
+    count = math.prod(tokens)
 
     def flat(a: Array) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((count, *a.shape[hidden.ndim - 1 :]), a.dtype)
+        return jax.ShapeDtypeStruct((count, *a.shape[len(tokens) :]), a.dtype)
 
     rows = jax.tree.map(flat, x.tokens.rows)
-    constants = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), layer.constants)
-    logits = jax.ShapeDtypeStruct((count, classes), compute_dtype(wider(hidden, layer.kernel)))
-    found = jax.make_jaxpr(f)(logits, *rows, *constants).consts
+    constants = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x.shared.constants)
+    logits = (
+        jax.ShapeDtypeStruct((count, layer.kernel.shape[v]), compute_dtype(wider(hidden, layer.kernel)))
+        for hidden, layer in zip(x.tokens.hidden, x.shared.layers, strict=True)
+    )
+    found = jax.make_jaxpr(f)(*logits, *rows, *constants).consts
     if any(isinstance(constant, jax.core.Tracer) for constant in found):
         raise ValueError(
             "f: closes over a traced array; expected it as an argument. Pass arrays with a row for each token after the"
@@ -144,11 +174,13 @@ def check_function(f: Any, x: LinearInputs) -> None:
 
 def check_layer(x: LinearInputs, suspect: Array) -> None:
     """Under `debug`: hidden states and kernel must be finite, and a bias finite or ``-inf``."""
-    tokens, layer = x.tokens, x.layer
-    check_finite("hidden", mask_rows(tokens.hidden, tokens.mask, tokens.hidden.ndim - 1), suspect)
-    check_finite("kernel", layer.kernel, suspect)
-    if layer.bias is not None:
-        check_finite("bias", layer.bias, suspect, -math.inf)
+    tokens, layers = x.tokens, x.shared.layers
+    for i, (hidden, layer) in enumerate(zip(tokens.hidden, layers, strict=True)):
+        entry = f"[{i}]" if len(layers) > 1 else ""
+        check_finite(f"hidden{entry}", mask_rows(hidden, tokens.mask, hidden.ndim - 1), suspect)
+        check_finite(f"kernel{entry}", layer.kernel, suspect)
+        if layer.bias is not None:
+            check_finite(f"bias{entry}", layer.bias, suspect, -math.inf)
 
 
 def _kind(x: Any) -> str:
@@ -187,10 +219,11 @@ def _check_chunk_size(chunk_size: int | None) -> None:
         raise ValueError(f"chunk_size: got {chunk_size}; expected at least 1 token, or None.")
 
 
-def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
-    """The number of classes of a kernel; its features must be those of the hidden states."""
+def _classes(of_hidden: tuple[str, Shape], of_kernel: tuple[str, Shape], kernel_layout: str) -> Size:
+    """The number of classes of a kernel; its features must be those of the hidden states. Arguments have their name."""
+    (hidden_name, hidden), (kernel_name, kernel) = of_hidden, of_kernel
     if not hidden:
-        raise ValueError("hidden: got one number; expected shape (..., features).")
+        raise ValueError(f"{hidden_name}: got one number; expected shape (..., features).")
     d, v = kernel_layout.index("d"), kernel_layout.index("v")
     expected = f"({hidden[-1]}, classes)" if kernel_layout == "dv" else f"(classes, {hidden[-1]})"
     if len(kernel) == 2 and kernel[d] == hidden[-1] and kernel[v] > 0:
@@ -199,8 +232,8 @@ def _classes(hidden: Shape, kernel: Shape, kernel_layout: str) -> Size:
     if len(kernel) == 2 and kernel[v] == hidden[-1]:
         fix = f' It fits kernel_layout="{kernel_layout[::-1]}".'
     raise ValueError(
-        f"kernel: got shape {kernel} for hidden of shape {hidden} with kernel_layout={kernel_layout!r}; expected"
-        f" {expected}.{fix}"
+        f"{kernel_name}: got shape {kernel} for {hidden_name} of shape {hidden} with kernel_layout={kernel_layout!r};"
+        f" expected {expected}.{fix}"
     )
 
 
@@ -232,9 +265,14 @@ def _label_ids(labels: ArrayLike, tokens: Shape, hidden: Shape, candidates: bool
 
 
 def linear_sharding(
-    hidden: Array, kernel: Array, kernel_layout: str, in_specs: Specs | None, others: Sequence[AnyArray]
+    all_hidden: Sequence[Array],
+    kernels: Sequence[Array],
+    kernel_layout: str,
+    in_specs: Specs | None,
+    others: Sequence[AnyArray],
 ) -> LinearSharding | None:
-    """The sharding over the mesh around the call, or else of the arrays; None without an axis to split."""
+    """The sharding over the mesh around the call, or else of the first layer; None without an axis to split."""
+    hidden, kernel = all_hidden[0], kernels[0]
     mesh, free = _mesh(hidden, kernel), free_axes(hidden, kernel)
     if in_specs is not None:
         _check_specs(in_specs, () if mesh is None else mesh.axis_names, (hidden.ndim, kernel.ndim))
@@ -251,7 +289,8 @@ def linear_sharding(
         _check_order(of_kernel, kernel_layout, set(of_side[1 - side]) - of_tokens - set(features))
     for dim, names in enumerate(tokens):
         _check_divides("hidden", hidden.shape, dim, names, mesh, "Pad the tokens, masked by where=.")
-    _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
+    for kernel in kernels:
+        _check_divides("kernel", kernel.shape, side, classes, mesh, "Pad the classes, with a bias of -inf.")
     explicit = frozenset(name for name, kind in free.items() if kind == AxisType.Explicit)
     if explicit or AxisType.Manual in mesh.axis_types:
         # Axes that split nothing are left out: `vmap` may map over them, and a nested `shard_map` has no gradient.

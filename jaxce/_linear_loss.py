@@ -1,6 +1,6 @@
 """Any loss of a linear layer's logits, a chunk of tokens at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jax.sharding import PartitionSpec
@@ -8,21 +8,21 @@ from jax.typing import ArrayLike
 
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsFormula
-from jaxce._linear_inputs import check_function, open_linear
-from jaxce._types import Hyperparameter, Reduced, Reduction
+from jaxce._linear_inputs import check_function, open_linear, several_layers
+from jaxce._types import Hyperparameter, LinearLogits, Reduced, Reduction
 from jaxce.reductions import apply_reduction, needs_only_sums
 
 
 def linear_loss(
     f: Callable[..., Any],
-    hidden: ArrayLike,
-    kernel: ArrayLike,
+    hidden: ArrayLike | Sequence[ArrayLike],
+    kernel: ArrayLike | Sequence[ArrayLike],
     *rows: Any,
-    bias: ArrayLike | None = None,
+    bias: ArrayLike | None | Sequence[ArrayLike | None] = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    logit_scale: Hyperparameter | None = None,
-    logit_softcap: Hyperparameter | None = None,
+    logit_scale: Hyperparameter | None | Sequence[Hyperparameter | None] = None,
+    logit_softcap: Hyperparameter | None | Sequence[Hyperparameter | None] = None,
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
@@ -35,6 +35,9 @@ def linear_loss(
     For large vocabularies: ``f`` sees the logits of one chunk of tokens at a time. It is a loss of this package with
     ``reduction="none"``, or lines of your own that mix no tokens. Traced arrays go in as arguments, and ``where`` alone
     takes tokens out of the mean. A reduction to one number computes its gradients in the forward pass.
+
+    Tuples as ``hidden`` or ``kernel`` are several layers, such as those of a student and a teacher or of predictions of
+    several tokens: ``f`` takes the logits of each. Arguments of the layer are then one for all, or tuples too.
 
     Args:
         f: function of logits ``[tokens, classes]``, of the rows of these tokens and of constants; one loss per token.
@@ -87,15 +90,12 @@ def linear_loss(
         Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training" (arXiv 2410.10989, 2024), section 3.2, for
         gradients in the forward pass.
     """
+    layers = LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)
     x = open_linear(
-        hidden,
-        kernel,
+        several_layers(layers),
         kernel_layout=kernel_layout,
-        bias=bias,
         sample_weights=sample_weights,
         where=where,
-        logit_scale=logit_scale,
-        logit_softcap=logit_softcap,
         chunk_size=chunk_size,
         in_specs=in_specs,
         reduction=reduction,

@@ -17,7 +17,18 @@ from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
 from jaxce._linear_inputs import open_linear
 from jaxce._numerics import fill_masked, nan_where_invalid
 from jaxce._targets import target
-from jaxce._types import AxisName, Hyperparameter, Ids, Layer, LogProbs, SoftmaxInputs, Tokens
+from jaxce._types import (
+    AxisName,
+    Hyperparameter,
+    Ids,
+    LinearLogits,
+    Logits,
+    LogProbs,
+    Shared,
+    SoftmaxInputs,
+    Terms,
+    Tokens,
+)
 
 
 def log_probs(
@@ -116,8 +127,8 @@ def _of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Arr
 class _LogProbsFormula(RowsOfLogits):
     """The log-probabilities of the labels of each token."""
 
-    def losses(self, logits: Array, tokens: Tokens, layer: Layer, class_axis_name: AxisName | None) -> tuple[Any, Any]:
-        return _of_rows(softmax_inputs(logits, tokens, layer, class_axis_name))
+    def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
+        return _of_rows(softmax_inputs(logits[0], tokens, shared, class_axis_name))
 
 
 def linear_log_probs(
@@ -184,15 +195,11 @@ def linear_log_probs(
         the chunks.
     """
     x = open_linear(
-        hidden,
-        kernel,
+        {"{}": LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)},
         labels,
         kernel_layout=kernel_layout,
-        bias=bias,
         where=where,
         ignore_index=ignore_index,
-        logit_scale=logit_scale,
-        logit_softcap=logit_softcap,
         chunk_size=chunk_size,
         class_axis_name=class_axis_name,
         in_specs=in_specs,

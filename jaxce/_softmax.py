@@ -14,7 +14,7 @@ from jaxce._linear_formulas import SoftmaxFormula
 from jaxce._linear_inputs import open_linear
 from jaxce._numerics import is_off, safe_multiply
 from jaxce._targets import target
-from jaxce._types import AxisName, Hyperparameter, PerExample, Reduced, Reduction, SoftmaxInputs
+from jaxce._types import AxisName, Hyperparameter, LinearLogits, PerExample, Reduced, Reduction, SoftmaxInputs
 from jaxce.reductions import apply_reduction, needs_only_sums, run_loss
 
 
@@ -192,17 +192,13 @@ def linear_cross_entropy(
         Softcap: Gemma Team, "Gemma 2" (arXiv 2408.00118, 2024), section 2.
     """
     x = open_linear(
-        hidden,
-        kernel,
+        {"{}": LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)},
         labels,
         kernel_layout=kernel_layout,
-        bias=bias,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
-        logit_scale=logit_scale,
-        logit_softcap=logit_softcap,
         chunk_size=chunk_size,
         class_axis_name=class_axis_name,
         in_specs=in_specs,

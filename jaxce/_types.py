@@ -155,9 +155,12 @@ class LinearSharding(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function."""
+    """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function.
 
-    hidden: ArrayOrTangent
+    ``hidden`` has the hidden states of each layer.
+    """
+
+    hidden: tuple[ArrayOrTangent, ...]
     labels: Any = None
     rows: Any = ()
     mask: ArrayOrTangent = None
@@ -167,26 +170,73 @@ class Tokens:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """The arguments of a linear loss that all tokens share; a function of the caller takes ``constants``."""
+    """A linear layer with its bias, the scale of its logits and their cap."""
 
     kernel: ArrayOrTangent
     bias: ArrayOrTangent = None
-    class_weights: ArrayOrTangent = None
     logit_scale: ArrayOrTangent = None
     logit_softcap: ArrayOrTangent = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shared:
+    """The arguments of a linear loss that all tokens share; a function of the caller takes ``constants``."""
+
+    layers: tuple[Layer, ...]
+    class_weights: ArrayOrTangent = None
     hyperparameters: Hyperparameters = NO_HYPERPARAMETERS
     constants: Any = ()
+
+
+Logits: TypeAlias = tuple[Array, ...]
+"""The logits of a chunk of tokens, of each layer."""
+Terms: TypeAlias = tuple[Any, Any]
+"""The losses of a chunk of tokens, and what else their logits give."""
 
 
 class LinearInputs(NamedTuple):
     """The checked and converted arguments of a linear loss."""
 
     tokens: Tokens
-    layer: Layer
+    shared: Shared
     kernel_layout: str = "vd"
     chunk_size: int | None = None
     class_axis_name: AxisName | None = None
     sharding: LinearSharding | None = None
+
+
+class LinearLogits(NamedTuple):
+    """The logits ``cap tanh(scale (hidden @ kernel + bias) / cap)`` of a linear layer, which stay uncomputed.
+
+    For the teacher of ``linear_kl_divergence``, which has a layer and hidden states of its own.
+
+    Args:
+        hidden: outputs of the last layer, floating, ``[..., features]``.
+        kernel: weights of the layer, floating, ``[features, classes]``; in the order that ``kernel_layout`` names.
+        bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
+        logit_scale: factor of the logits, above 0: an inverse temperature.
+        logit_softcap: cap, above 0; scaled logits become ``cap tanh(logits / cap)``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> student, teacher = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 1.0, 0.0]])
+        >>> kernel = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        >>> wide = jaxce.LinearLogits(teacher, jnp.eye(3), logit_softcap=30.0)
+        >>> print(f"{jaxce.linear_kl_divergence(student, kernel, wide):.3f}")
+        0.545
+
+    See Also:
+        ``linear_kl_divergence``: takes it as a teacher.
+        ``linear_loss``: takes several layers as tuples.
+    """
+
+    hidden: Any
+    kernel: Any
+    bias: Any = None
+    logit_scale: Any = None
+    logit_softcap: Any = None
 
 
 class LogProbs(NamedTuple):

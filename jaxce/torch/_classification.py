@@ -19,7 +19,7 @@ from jaxce._linear_inputs import free_axes
 from jaxce._numerics import compute_dtype, fill_masked
 from jaxce._rows import class_dot
 from jaxce._targets import target as coefficients
-from jaxce._types import Hyperparameter, Layer, LinearInputs, SoftmaxInputs, Tokens
+from jaxce._types import Hyperparameter, Layer, LinearInputs, Shared, SoftmaxInputs, Tokens
 from jaxce.torch._arguments import (
     FLOATING,
     LinearCrossEntropyOptions,
@@ -248,8 +248,9 @@ def _by_chunks(
     x: Array, w: Array, b: Array | None, ids: TorchIds, y: Labels, reduction: str, label_smoothing: Hyperparameter
 ) -> Array:
     smoothing = open_smoothing(label_smoothing, x.dtype)
-    layer = Layer(kernel=w, bias=b, class_weights=y.class_weights, hyperparameters=smoothing)
-    inputs = LinearInputs(Tokens(hidden=x, labels=ids), layer)
+    layers = (Layer(kernel=w, bias=b),)
+    shared = Shared(layers=layers, class_weights=y.class_weights, hyperparameters=smoothing)
+    inputs = LinearInputs(Tokens(hidden=(x,), labels=ids), shared)
     values, *_ = linear_losses(inputs, SoftmaxFormula(_not_ignored_terms), only_sums=reduction != "none")
     one = jnp.ones(ids.ids.shape, x.dtype)
     weights = fill_masked(one if y.class_weights is None else take_per_class(y.class_weights, ids.ids), ids.not_ignored)
