@@ -5,6 +5,7 @@ from types import ModuleType as _Module
 
 from jaxce._class_weights import balanced_class_weights as balanced_class_weights
 from jaxce._debug import debug as debug
+from jaxce._distillation import linear_kl_divergence as linear_kl_divergence
 from jaxce._divergence import brier_loss as brier_loss
 from jaxce._divergence import entropy as entropy
 from jaxce._divergence import js_divergence as js_divergence
@@ -37,7 +38,9 @@ from jaxce._softmax import cross_entropy as cross_entropy
 from jaxce._softmax import linear_cross_entropy as linear_cross_entropy
 from jaxce._softmax import nll_loss as nll_loss
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
+from jaxce._types import LinearLogits as LinearLogits
 from jaxce._types import LogProbs as LogProbs
+from jaxce._types import TopK as TopK
 from jaxce._value_and_grad import value_and_grad as value_and_grad
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum

@@ -181,11 +181,11 @@ def open_ids(
     return ids_and_mask(integer_labels(labels), classes, where, ignore_index)
 
 
-def integer_labels(labels: ArrayLike, fix: str = "") -> AnyArray:
+def integer_labels(labels: ArrayLike, fix: str = "", name: str = "labels") -> AnyArray:
     """Labels that must be class ids."""
-    y = array("labels", labels)
+    y = array(name, labels)
     if not jnp.issubdtype(y.dtype, jnp.integer):
-        got = f"labels: got {y.dtype} of shape {y.shape}"
+        got = f"{name}: got {y.dtype} of shape {y.shape}"
         raise TypeError(f"{got}; expected class ids of an integer dtype.{fix}")
     return y
 

@@ -7,9 +7,9 @@ its logits, and no logit twice. The derivative of the sum is then a linear map o
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 from jaxce._class_axis import broadcast_per_class, psum_classes
 from jaxce._debug import is_debugging
 from jaxce._linear_inputs import check_layer
-from jaxce._numerics import compute_dtype, fill_rows, is_float, is_zero_tangent, wider
+from jaxce._numerics import compute_dtype, fill_rows, is_float, is_zero_tangent, jvp_of_perturbed, wider
 from jaxce._rows import add_kernel_gradient, default_chunk_size
 from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import (
@@ -38,6 +38,8 @@ from jaxce._types import (
     Terms,
     Tokens,
 )
+
+T = TypeVar("T")
 
 Losses: TypeAlias = tuple[Any, Array, Any]
 
@@ -107,8 +109,12 @@ def _sharded_losses(config: LoopConfig, tokens: Tokens, shared: Shared, sharding
         for of_layer in whole.layers
     )
     of_class_weights = None if shared.class_weights is None else by_class
-    specs = (
+    of_tokens = dataclasses.replace(
         jax.tree.map(of_row, tokens),
+        class_rows=(PartitionSpec(*sharding.tokens, sharding.classes),) * len(tokens.class_rows),
+    )
+    specs = (
+        of_tokens,
         dataclasses.replace(whole, layers=tuple(layers), class_weights=of_class_weights),
     )
     if sharding.explicit:
@@ -165,8 +171,7 @@ def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Shared], tangents: tup
     """The sum over all perturbed arrays of ``<gradient, tangent>``, with tangents of 0 where masked."""
     mask, leaves = primals[0].mask, jax.tree.leaves(tangents)
     perturbed = tuple(not is_zero_tangent(t) for t in leaves)
-    run = jax.checkpoint(partial(_total_and_gradients, config, perturbed), prevent_cse=False)
-    total, aux, gradients = run(*primals)
+    total, aux, gradients = _keep_rules(partial(_total_and_gradients, config, perturbed))(*primals)
 
     def dot(gradient: Array | None, tangent: Any, is_of_token: bool) -> Array | float:
         if gradient is None:
@@ -184,6 +189,17 @@ def _total_jvp(config: LoopConfig, primals: tuple[Tokens, Shared], tangents: tup
 
 
 _total.defjvp(_total_jvp, symbolic_zeros=True)
+
+
+def _keep_rules(f: Callable[..., T]) -> Callable[..., T]:
+    """``f`` under a rule that is its own derivative, recomputed in the backward pass.
+
+    Up to 0.10, JAX forgets the derivative rules of functions within a scan, if the scan is in a rule as it stands.
+    """
+    f = jax.checkpoint(f, prevent_cse=False)
+    kept: Any = jax.custom_jvp(f)
+    kept.defjvp(lambda primals, tangents: jvp_of_perturbed(f, primals, tangents), symbolic_zeros=True)
+    return cast(Callable[..., T], kept)
 
 
 def _total_and_gradients(

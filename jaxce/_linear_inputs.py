@@ -49,7 +49,7 @@ from jaxce._types import (
     Size,
     Tokens,
 )
-from jaxce._value_checks import as_jax_array, check_finite, check_positive
+from jaxce._value_checks import as_jax_array, check_finite, check_finite_rows, check_positive
 
 Specs = tuple[PartitionSpec, PartitionSpec]
 
@@ -112,6 +112,7 @@ def open_linear(
         None if chunk_size is None else operator.index(chunk_size),
         class_axis_name,
         linear_sharding(hidden, [a.kernel for a in opened], kernel_layout, in_specs, jax.tree.leaves((tokens, shared))),
+        tuple(layers),
     )
 
 
@@ -174,13 +175,14 @@ def check_function(f: Any, x: LinearInputs) -> None:
 
 def check_layer(x: LinearInputs, suspect: Array) -> None:
     """Under `debug`: hidden states and kernel must be finite, and a bias finite or ``-inf``."""
-    tokens, layers = x.tokens, x.shared.layers
-    for i, (hidden, layer) in enumerate(zip(tokens.hidden, layers, strict=True)):
-        entry = f"[{i}]" if len(layers) > 1 else ""
-        check_finite(f"hidden{entry}", mask_rows(hidden, tokens.mask, hidden.ndim - 1), suspect)
-        check_finite(f"kernel{entry}", layer.kernel, suspect)
+    tokens = x.tokens
+    for pattern, hidden, layer in zip(x.names, tokens.hidden, x.shared.layers, strict=True):
+        check_finite(pattern.format("hidden"), mask_rows(hidden, tokens.mask, hidden.ndim - 1), suspect)
+        check_finite(pattern.format("kernel"), layer.kernel, suspect)
         if layer.bias is not None:
-            check_finite(f"bias{entry}", layer.bias, suspect, -math.inf)
+            check_finite(pattern.format("bias"), layer.bias, suspect, -math.inf)
+    for logits in tokens.class_rows:
+        check_finite_rows("teacher", logits, tokens.mask, logits.ndim - 1, suspect)
 
 
 def _kind(x: Any) -> str:

@@ -1,7 +1,7 @@
 """Log-probabilities of given ids, with ``log_z`` and entropy: from logits, or from a linear layer."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,12 @@ def _of_rows(x: SoftmaxInputs) -> tuple[tuple[Array, Array, Array], Array]:
     argmax = describe_logits(x)[1]
     log_z, entropy = (fill_masked(a, x.mask) for a in (m + log_s, entropy))
     return (log_prob, log_z, entropy), argmax
+
+
+def log_probs_of_candidates(x: SoftmaxInputs) -> tuple[Array, Array]:
+    """Log-probabilities of the candidates along the class axis, and ``log_z``; masked examples hold any number."""
+    m, log_s, _ = log_z_and_entropy(x.logits, x.mask, x.axis, x.class_axis_name)
+    return _of_candidates(x, cast(Ids, x.labels), m, log_s), m + log_s
 
 
 def _of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Array:

@@ -1,14 +1,17 @@
 """Arithmetic without overflow or NaN: products, powers and quotients with their limits at 0 and infinity."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.custom_derivatives import SymbolicZero
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from jaxce._types import AnyArray, Bound, Hyperparameter
+
+T = TypeVar("T")
 
 
 def compute_dtype(x: AnyArray | np.dtype[Any]) -> np.dtype[Any]:
@@ -81,10 +84,30 @@ def safe_multiply_no_select(weight: Array, value: Array) -> Array:
     """`safe_multiply` for ``value >= 0`` under a sum, without a select: XLA:CPU does not fuse selects into its sums.
 
     The value is clipped to a bound, which is finite for weight 0 and infinite for all other weights. In such sums a
-    minimum drops NaN, so the caller must add it. The derivative is wrong.
+    minimum drops NaN, so the caller must add it.
     """
-    bound = lax.rsqrt(jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(weight)))
+    bound = lax.rsqrt(jnp.maximum(0, jnp.finfo(value.dtype).tiny - jnp.abs(lax.stop_gradient(weight))))
     return weight * jnp.minimum(value, bound)
+
+
+def jvp_of_perturbed(f: Callable[..., T], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[T, T]:
+    """`jax.jvp` of ``f`` along the perturbed leaves alone, and zeros without any.
+
+    `jax.jvp` takes neither the symbolic zeros of unperturbed leaves nor the float0 tangents of ids.
+    """
+    leaves, tree = jax.tree.flatten(primals)
+    along = jax.tree.leaves(tangents)
+    perturbed = [i for i, t in enumerate(along) if not is_zero_tangent(t)]
+
+    def of_perturbed(*parts: Array) -> T:
+        given = dict(zip(perturbed, parts, strict=True))
+        return f(*jax.tree.unflatten(tree, [given.get(i, leaf) for i, leaf in enumerate(leaves)]))
+
+    if not perturbed:
+        value = f(*primals)
+        return value, jax.tree.map(zero_from_primal, value)
+    derivative: tuple[T, T] = jax.jvp(of_perturbed, [leaves[i] for i in perturbed], [along[i] for i in perturbed])
+    return derivative
 
 
 def safe_power(base: Array, exponent: Hyperparameter) -> Array:

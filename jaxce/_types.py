@@ -17,6 +17,7 @@ PerExample: TypeAlias = Float[Array, "*examples"]
 """One number per example: the shape of the logits without the class axis."""
 
 ReductionName: TypeAlias = Literal["mean", "sum", "none", "total"]
+Tail: TypeAlias = Literal["other", "renormalize", "ignore"]
 Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
 REDUCTION_NAMES: tuple[str, ...] = get_args(ReductionName)
 Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
@@ -157,12 +158,14 @@ class LinearSharding(NamedTuple):
 class Tokens:
     """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function.
 
-    ``hidden`` has the hidden states of each layer.
+    ``hidden`` has the hidden states of each layer. ``class_rows`` have the classes along their last axis, and are split
+    as those are.
     """
 
     hidden: tuple[ArrayOrTangent, ...]
     labels: Any = None
     rows: Any = ()
+    class_rows: tuple[ArrayOrTangent, ...] = ()
     mask: ArrayOrTangent = None
     sample_weights: ArrayOrTangent = None
 
@@ -196,7 +199,7 @@ Terms: TypeAlias = tuple[Any, Any]
 
 
 class LinearInputs(NamedTuple):
-    """The checked and converted arguments of a linear loss."""
+    """The checked and converted arguments of a linear loss, with a pattern of argument names for each layer."""
 
     tokens: Tokens
     shared: Shared
@@ -204,6 +207,7 @@ class LinearInputs(NamedTuple):
     chunk_size: int | None = None
     class_axis_name: AxisName | None = None
     sharding: LinearSharding | None = None
+    names: tuple[str, ...] = ("{}",)
 
 
 class LinearLogits(NamedTuple):
@@ -237,6 +241,43 @@ class LinearLogits(NamedTuple):
     bias: Any = None
     logit_scale: Any = None
     logit_softcap: Any = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TopK:
+    """A teacher's likeliest classes with their log-probabilities, and what its other classes mean: ``tail``.
+
+    For teachers whose logits are too large to keep or to send. The log-probabilities are those under all classes, at
+    the temperature of the loss. An id with the log-probability ``-inf`` is absent, as in padding.
+
+    Args:
+        ids: the likeliest class ids, integer, all different, ``[..., k]``.
+        log_probs: their log-probabilities, floating, ``[..., k]``.
+        tail: ``"other"`` makes all other classes one more class, for teacher and student. ``"renormalize"`` gives them
+            the probability 0: the teacher's k sum to 1, the student's do not. ``"ignore"`` leaves out their terms; the
+            loss may be negative then.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> hidden, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        >>> log_probs, ids = jax.lax.top_k(jax.nn.log_softmax(jnp.array([[3.0, 1.0, 2.0]])), 2)
+        >>> for tail in ("other", "renormalize", "ignore"):
+        ...     print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs, tail)):.3f}")
+        0.957
+        1.186
+        1.028
+
+    See Also:
+        ``linear_kl_divergence``: takes it as a teacher.
+        ``linear_log_probs``: log-probabilities of given ids, for the teacher.
+    """
+
+    ids: Any
+    log_probs: Any
+    tail: Tail = dataclasses.field(default="other", metadata={"static": True})
 
 
 class LogProbs(NamedTuple):

@@ -70,6 +70,34 @@ def test_both_modes_and_second_derivatives(setting, one_cpu):
     np.testing.assert_allclose(second, exact, rtol=2e-4, atol=2e-6)
 
 
+IN_A_SCAN = {
+    "ids": lambda x, y: jaxce.cross_entropy(x, y[:, 0]),
+    "entropy": lambda x, y: jnp.mean(jaxce.log_probs(x, y[:, 0]).entropy),
+    "log_z": lambda x, y: jnp.mean(jaxce.log_probs(x, y[:, 0]).log_z),
+    "binary": lambda x, y: jaxce.sigmoid_binary_cross_entropy(x, y),
+    "focal": lambda x, y: jaxce.sigmoid_focal_loss(x, y),
+    "several labels": lambda x, y: jaxce.multilabel_soft_margin_loss(x, y),
+}
+"""Losses with a written derivative, of logits and ids of 0 or 1."""
+
+
+@pytest.mark.parametrize("name", IN_A_SCAN)
+def test_second_derivatives_in_a_scan(name, one_cpu):
+    """Up to 0.10, JAX takes them from the value that a rule computes again, without its rule."""
+    rng, loss = np.random.default_rng(0), IN_A_SCAN[name]
+    x, v = (rng.normal(size=(3, 51 + one_cpu, 4)).astype(np.float32) for _ in range(2))
+    y = rng.integers(0, 2, x.shape)
+
+    def scanned(x):
+        return jax.lax.scan(lambda total, xy: (total + jnp.sin(loss(*xy)), None), jnp.zeros((), x.dtype), (x, y))[0]
+
+    def one_by_one(x):
+        return sum(jnp.sin(loss(*xy)) for xy in zip(x, y, strict=True))
+
+    got, want = (jax.jit(lambda x, f=f: jax.jvp(jax.grad(f), (x,), (v,))[1])(x) for f in (scanned, one_by_one))
+    np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-6)
+
+
 def test_no_index_is_out_of_bounds(one_cpu):
     inputs = draw(CASES[0], "ids", shape=(47 + one_cpu, 5))
     checked = checkify.checkify(jax.jit(lambda x: inputs.call(x=x)), errors=checkify.index_checks)

@@ -1,0 +1,210 @@
+"""Divergences between a teacher's distribution and that of a linear layer, a chunk of tokens at a time."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxce._class_axis import is_local_class, local_ids, psum_classes
+from jaxce._linear import linear_losses
+from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
+from jaxce._linear_inputs import open_linear
+from jaxce._log_probs import log_probs_of_candidates
+from jaxce._numerics import fill_rows
+from jaxce._teachers import check_beta, open_teacher
+from jaxce._types import (
+    AxisName,
+    Hyperparameter,
+    Ids,
+    LinearLogits,
+    Logits,
+    Reduced,
+    Reduction,
+    Shared,
+    Terms,
+    Tokens,
+    TopK,
+)
+from jaxce.reductions import apply_reduction, apply_weights, needs_only_sums
+
+
+def linear_kl_divergence(
+    hidden: ArrayLike,
+    kernel: ArrayLike,
+    teacher: ArrayLike | LinearLogits | TopK,
+    *,
+    temperature: Hyperparameter = 1.0,
+    beta: float = 0.0,
+    bias: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logit_scale: Hyperparameter | None = None,
+    logit_softcap: Hyperparameter | None = None,
+    kernel_layout: Literal["dv", "vd"] = "dv",
+    chunk_size: int | None = None,
+    class_axis_name: AxisName | None = None,
+    in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Divergence of a linear layer's softmax q from a teacher's p: ``T**2 sum_c p_c (log p_c - log q_c)``.
+
+    For distillation over large vocabularies: the logits of student and teacher exist for one chunk of tokens at a time.
+    The teacher is a layer of its own, logits, or its k likeliest classes. Logits of both are divided by the temperature
+    T, and the factor ``T**2`` keeps the size of the gradients. A teacher without gradients costs one product.
+
+    Args:
+        hidden: outputs of the student's last layer, floating, ``[..., features]``.
+        kernel: weights of the student's layer, floating, ``[features, classes]``; see ``kernel_layout``.
+        teacher: a ``LinearLogits``, logits ``[..., classes]``, or a ``TopK`` of log-probabilities at the temperature.
+        temperature: T, above 0; larger ones give unlikely classes more weight.
+        beta: 0 for KL(p, q), 1 for the reverse KL(q, p); between them ``beta KL(p, m) + (1 - beta) KL(q, m)`` with the
+            mixture ``m = beta p + (1 - beta) q``; a Python number.
+        bias: added to the student's logits, ``[classes]``; ``-inf`` excludes a class.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        logit_scale: factor of the student's logits, above 0.
+        logit_softcap: cap of the student's logits, above 0; scaled logits become ``cap tanh(logits / cap)``.
+        kernel_layout: ``"dv"``, or ``"vd"`` for kernels ``[classes, features]``, such as tied embeddings.
+        chunk_size: most tokens per chunk, at least 1; None chooses from shapes and backend.
+        class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
+        in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh; those of
+            the teacher are the same.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 inputs.
+
+    Raises:
+        TypeError: inputs that are not floating, ids that are not integers, a mask that is not bool.
+        ValueError: shapes that do not fit, a beta outside [0, 1], a beta that the tail of a ``TopK`` rules out.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> hidden = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+        >>> kernel = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        >>> teacher = jaxce.LinearLogits(jnp.array([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0]]), jnp.eye(3))
+        >>> print(jaxce.linear_kl_divergence(hidden, kernel, teacher, reduction="none"))
+        [1.208 0.221]
+        >>> print(f"{jaxce.linear_kl_divergence(hidden, kernel, teacher, temperature=2.0, beta=1.0):.3f}")
+        0.791
+        >>> likeliest = jaxce.TopK(jnp.array([[0, 1], [2, 0]]), jnp.log(jnp.array([[0.7, 0.2], [0.9, 0.05]])))
+        >>> print(jaxce.linear_kl_divergence(hidden, kernel, likeliest, reduction="none"))
+        [1.216 0.211]
+
+    See Also:
+        ``kl_divergence``: of given logits and probabilities.
+        ``linear_log_probs``: the log-probabilities of a teacher's candidates.
+        ``TopK``: the three meanings of classes that a teacher does not name.
+
+    Source:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
+        The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
+    """
+    check_beta(beta, teacher)
+    layers = {"{}": LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)}
+    if isinstance(teacher, LinearLogits):
+        layers["teacher.{}"] = teacher
+    x = open_linear(
+        layers,
+        kernel_layout=kernel_layout,
+        sample_weights=sample_weights,
+        where=where,
+        chunk_size=chunk_size,
+        class_axis_name=class_axis_name,
+        in_specs=in_specs,
+        reduction=reduction,
+    )
+    formula = _DivergenceFormula(float(beta), teacher.tail if isinstance(teacher, TopK) else None)
+    losses, weights, _ = linear_losses(open_teacher(x, teacher, temperature), formula, needs_only_sums(reduction))
+    return apply_reduction(losses, weights, reduction)
+
+
+@dataclasses.dataclass(frozen=True)
+class _DivergenceFormula(RowsOfLogits):
+    """The divergence of the logits of the first layer from a teacher, whose ``tail`` is None but for a `TopK`."""
+
+    beta: float
+    tail: str | None
+
+    def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
+        t = shared.hyperparameters["temperature"]
+        x, *others = (a / t for a in logits)
+        if self.tail is not None:
+            log_p, log_q = _of_candidates(x, tokens, shared, self.tail, class_axis_name)
+            values = jnp.sum(_divergence(log_p, log_q, self.beta), 1)
+        else:
+            others += [fill_rows(a, tokens.mask).astype(x.dtype) / t for a in tokens.class_rows]
+            log_p, log_q = (_log_softmax(a, class_axis_name) for a in (*others, x))
+            values = psum_classes(jnp.sum(_divergence(log_p, log_q, self.beta), 1), class_axis_name)
+        values, _ = apply_weights(t**2 * values, jnp.ones_like(values), tokens.sample_weights, tokens.mask)
+        return values, None
+
+
+def _divergence(log_p: Array, log_q: Array, beta: float) -> Array:
+    """The terms of KL(p, q) for a beta of 0, of KL(q, p) for 1, else of both against their mixture m."""
+    p, q = jnp.exp(log_p), jnp.exp(log_q)
+    if beta == 0:
+        return _kl_terms(p, log_p, log_q)
+    if beta == 1:
+        return _kl_terms(q, log_q, log_p)
+    m = beta * p + (1 - beta) * q
+    log_m = jnp.log(jnp.where(m == 0, 1, m))
+    return beta * _kl_terms(p, log_p, log_m) + (1 - beta) * _kl_terms(q, log_q, log_m)
+
+
+def _kl_terms(p: Array, log_p: Array, log_q: Array) -> Array:
+    """``p (log p - log q)``, 0 where p is 0."""
+    return p * jnp.where(p == 0, 0, log_p - log_q)
+
+
+def _log_softmax(x: Array, axis_name: AxisName | None) -> Array:
+    m = lax.stop_gradient(jnp.max(x, 1, keepdims=True))
+    m = m if axis_name is None else lax.pmax(m, axis_name)
+    return (x - m) - jnp.log(psum_classes(jnp.sum(jnp.exp(x - m), 1, keepdims=True), axis_name))
+
+
+def _of_candidates(
+    x: Array, tokens: Tokens, shared: Shared, tail: str, axis_name: AxisName | None
+) -> tuple[Array, Array]:
+    """Log-probabilities of a teacher's candidates, by teacher and student, and with a tail of all other classes."""
+    ids: Ids
+    ids, log_p = tokens.rows
+    log_p = fill_rows(log_p, tokens.mask).astype(x.dtype)
+    is_absent = jnp.isneginf(log_p)
+    inputs = dataclasses.replace(softmax_inputs(x, tokens, shared, axis_name), labels=ids)
+    log_q, log_z = log_probs_of_candidates(inputs)
+    log_q = jnp.where(is_absent, -jnp.inf, log_q)
+    if tail == "ignore":
+        return log_p, log_q
+    local = local_ids(ids.ids, x.shape[1], axis_name)
+    log_q_rest = _log_sum_exp_without(x, jnp.where(is_absent, -1, local), axis_name) - log_z
+    if tail == "renormalize":
+        log_p, log_p_rest = jax.nn.log_softmax(log_p, 1), jnp.full_like(log_q_rest, -jnp.inf)
+    else:
+        rest, rounding = 1 - jnp.sum(jnp.exp(log_p), 1), jnp.finfo(x.dtype).eps
+        is_known = rest > rounding  # a smaller rest may be a rounding; it is not 0 where the student's is not
+        least = jnp.where(jnp.isneginf(log_q_rest), -jnp.inf, jnp.log(rounding).astype(x.dtype))
+        log_p_rest = jnp.where(is_known, jnp.log(jnp.where(is_known, rest, 1)), lax.stop_gradient(least))
+    log_p, log_q = (jnp.concatenate([a, b[:, None]], 1) for a, b in ((log_p, log_p_rest), (log_q, log_q_rest)))
+    return log_p, log_q
+
+
+def _log_sum_exp_without(x: Array, ids: Array, axis_name: AxisName | None) -> Array:
+    """The logsumexp over the classes that are none of the ids; ``-inf`` without any."""
+
+    def is_other(row: Array, ids: Array) -> Array:
+        at = jnp.where(is_local_class(ids, row, 0), ids, row.size)
+        return jnp.ones_like(row, bool).at[at].set(False, mode="drop")
+
+    x = jnp.where(jax.vmap(is_other)(x, ids), x, -jnp.inf)
+    m = lax.stop_gradient(jnp.max(x, 1))
+    m = m if axis_name is None else lax.pmax(m, axis_name)
+    m = jnp.where(jnp.isneginf(m), 0, m)
+    s = psum_classes(jnp.sum(jnp.exp(x - m[:, None]), 1), axis_name)
+    return jnp.where(s == 0, -jnp.inf, m + jnp.log(jnp.where(s == 0, 1, s)))
