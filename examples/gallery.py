@@ -287,11 +287,11 @@ def draw(path: Path) -> set[str]:
 
 
 def losses_of_jaxce() -> set[str]:
-    """The public losses: functions with a reduction, except ``reduce`` and ``linear_loss``, which takes any loss."""
+    """The public losses: functions with a reduction, except ``reduce`` and those with curves of other losses."""
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
     losses = {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters}
-    return losses - {"reduce", "linear_loss"}
+    return losses - {"reduce", "linear_loss", "linear_kl_divergence"}
 
 
 def main() -> None:

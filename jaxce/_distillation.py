@@ -53,26 +53,24 @@ def linear_kl_divergence(
     """Divergence of a linear layer's softmax q from a teacher's p: ``T**2 sum_c p_c (log p_c - log q_c)``.
 
     For distillation over large vocabularies: the logits of student and teacher exist for one chunk of tokens at a time.
-    The teacher is a layer of its own, logits, or its k likeliest classes. Logits of both are divided by the temperature
-    T, and the factor ``T**2`` keeps the size of the gradients. A teacher without gradients costs one product.
+    The teacher is a layer split as the student's is, logits, or its k likeliest classes. The temperature T divides the
+    logits of both, and the factor ``T**2`` keeps the size of the gradients. All gradients exist, the teacher's too.
 
     Args:
-        hidden: outputs of the student's last layer, floating, ``[..., features]``.
-        kernel: weights of the student's layer, floating, ``[features, classes]``; see ``kernel_layout``.
+        hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
+        kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
         teacher: a ``LinearLogits``, logits ``[..., classes]``, or a ``TopK`` of log-probabilities at the temperature.
         temperature: T, above 0; larger ones give unlikely classes more weight.
-        beta: 0 for KL(p, q), 1 for the reverse KL(q, p); between them ``beta KL(p, m) + (1 - beta) KL(q, m)`` with the
-            mixture ``m = beta p + (1 - beta) q``; a Python number.
-        bias: added to the student's logits, ``[classes]``; ``-inf`` excludes a class.
+        beta: 0 for KL(p, q), 1 for KL(q, p), else the Jensen-Shannon form with m = beta p + (1 - beta) q; a number.
+        bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
-        logit_scale: factor of the student's logits, above 0.
-        logit_softcap: cap of the student's logits, above 0; scaled logits become ``cap tanh(logits / cap)``.
-        kernel_layout: ``"dv"``, or ``"vd"`` for kernels ``[classes, features]``, such as tied embeddings.
+        logit_scale: factor of the logits, above 0: an inverse temperature.
+        logit_softcap: cap, above 0; scaled logits become ``cap tanh(logits / cap)``.
+        kernel_layout: ``"dv"``, or ``"vd"`` for a kernel ``[classes, features]``, such as a tied embedding.
         chunk_size: most tokens per chunk, at least 1; None chooses from shapes and backend.
         class_axis_name: inside ``shard_map``, the mesh axis that splits the classes; ids stay global.
-        in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh; those of
-            the teacher are the same.
+        in_specs: ``PartitionSpec`` of ``hidden`` and of ``kernel``, needed under ``jit`` on an automatic mesh.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:

@@ -34,14 +34,11 @@ def linear_loss(
 
     For large vocabularies: ``f`` sees the logits of one chunk of tokens at a time. It is a loss of this package with
     ``reduction="none"``, or lines of your own that mix no tokens. Traced arrays go in as arguments, and ``where`` alone
-    takes tokens out of the mean. A reduction to one number computes its gradients in the forward pass.
-
-    Tuples as ``hidden`` or ``kernel`` are several layers, such as those of a student and a teacher or of predictions of
-    several tokens: ``f`` takes the logits of each. Arguments of the layer are then one for all, or tuples too.
+    takes tokens out of the mean. With tuples for several layers, ``f`` takes the logits of each.
 
     Args:
         f: function of logits ``[tokens, classes]``, of the rows of these tokens and of constants; one loss per token.
-        hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
+        hidden: outputs of the last layer, floating, ``[..., features]``; or a tuple, as all arguments of the layer.
         kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
         rows: what else ``f`` takes, such as ids or teacher logits; arrays or pytrees of arrays, ``[..., *]``.
         bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
@@ -66,6 +63,7 @@ def linear_loss(
 
     Example:
         >>> import functools
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxce
         >>> hidden = jnp.array([[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]])
@@ -81,6 +79,10 @@ def linear_loss(
         >>> loss, best = jaxce.linear_loss(squares, hidden, kernel, jnp.ones((3, 3)), has_aux=True)
         >>> print(f"{loss:.3f}", best)
         2.111 [2 1 2]
+        >>> def of_two(student, teacher):
+        ...     return jaxce.kl_divergence(student, jax.nn.softmax(teacher), reduction="none")
+        >>> print(f"{jaxce.linear_loss(of_two, (hidden, 2 * hidden), kernel, where=mask):.3f}")
+        0.147
 
     See Also:
         ``linear_cross_entropy``: cross-entropy, also with classes that are split over devices.

@@ -213,7 +213,8 @@ class LinearInputs(NamedTuple):
 class LinearLogits(NamedTuple):
     """The logits ``cap tanh(scale (hidden @ kernel + bias) / cap)`` of a linear layer, which stay uncomputed.
 
-    For the teacher of ``linear_kl_divergence``, which has a layer and hidden states of its own.
+    It is a teacher of ``linear_kl_divergence``. Its features need not be as many as the student's, but its classes are
+    the same.
 
     Args:
         hidden: outputs of the last layer, floating, ``[..., features]``.
@@ -225,11 +226,12 @@ class LinearLogits(NamedTuple):
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxce
-        >>> student, teacher = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 1.0, 0.0]])
-        >>> kernel = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
-        >>> wide = jaxce.LinearLogits(teacher, jnp.eye(3), logit_softcap=30.0)
-        >>> print(f"{jaxce.linear_kl_divergence(student, kernel, wide):.3f}")
+        >>> student, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+        >>> teacher = jaxce.LinearLogits(jnp.array([[1.0, 1.0, 0.0]]), jnp.eye(3), logit_softcap=30.0)
+        >>> print(f"{jaxce.linear_kl_divergence(student, kernel, teacher):.3f}")
         0.545
+        >>> print(f"{jaxce.linear_kl_divergence(student, kernel, teacher._replace(logit_scale=2.0)):.3f}")
+        0.904
 
     See Also:
         ``linear_kl_divergence``: takes it as a teacher.
@@ -249,14 +251,13 @@ class TopK:
     """A teacher's likeliest classes with their log-probabilities, and what its other classes mean: ``tail``.
 
     For teachers whose logits are too large to keep or to send. The log-probabilities are those under all classes, at
-    the temperature of the loss. An id with the log-probability ``-inf`` is absent, as in padding.
+    the temperature of the loss; an id with ``-inf`` is absent. With ``"ignore"`` the other classes have no terms, and a
+    loss may be negative. The student is never normalized over the k classes alone.
 
     Args:
         ids: the likeliest class ids, integer, all different, ``[..., k]``.
         log_probs: their log-probabilities, floating, ``[..., k]``.
-        tail: ``"other"`` makes all other classes one more class, for teacher and student. ``"renormalize"`` gives them
-            the probability 0: the teacher's k sum to 1, the student's do not. ``"ignore"`` leaves out their terms; the
-            loss may be negative then.
+        tail: all others are one more class for ``"other"``, of probability 0 for ``"renormalize"``; or ``"ignore"``.
 
     Example:
         >>> import jax
@@ -264,11 +265,10 @@ class TopK:
         >>> import jaxce
         >>> hidden, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
         >>> log_probs, ids = jax.lax.top_k(jax.nn.log_softmax(jnp.array([[3.0, 1.0, 2.0]])), 2)
-        >>> for tail in ("other", "renormalize", "ignore"):
-        ...     print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs, tail)):.3f}")
+        >>> print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs)):.3f}")
         0.957
+        >>> print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs, 'renormalize')):.3f}")
         1.186
-        1.028
 
     See Also:
         ``linear_kl_divergence``: takes it as a teacher.
