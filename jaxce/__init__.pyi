@@ -12,7 +12,9 @@ from jaxce._explain._record import Explanation as Explanation
 from jaxce._explain._summary import Summary as Summary
 from jaxce._types import Activation, AxisName, Hyperparameter
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
+from jaxce._types import LinearLogits as LinearLogits
 from jaxce._types import LogProbs as LogProbs
+from jaxce._types import TopK as TopK
 from jaxce.reductions import Mean as Mean
 from jaxce.reductions import Sum as Sum
 from jaxce.reductions import Total as Total

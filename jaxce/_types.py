@@ -229,9 +229,9 @@ class LinearLogits(NamedTuple):
         >>> student, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
         >>> teacher = jaxce.LinearLogits(jnp.array([[1.0, 1.0, 0.0]]), jnp.eye(3), logit_softcap=30.0)
         >>> print(f"{jaxce.linear_kl_divergence(student, kernel, teacher):.3f}")
-        0.545
+        0.657
         >>> print(f"{jaxce.linear_kl_divergence(student, kernel, teacher._replace(logit_scale=2.0)):.3f}")
-        0.904
+        0.927
 
     See Also:
         ``linear_kl_divergence``: takes it as a teacher.
@@ -266,9 +266,9 @@ class TopK:
         >>> hidden, kernel = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
         >>> log_probs, ids = jax.lax.top_k(jax.nn.log_softmax(jnp.array([[3.0, 1.0, 2.0]])), 2)
         >>> print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs)):.3f}")
-        0.957
+        0.996
         >>> print(f"{jaxce.linear_kl_divergence(hidden, kernel, jaxce.TopK(ids, log_probs, 'renormalize')):.3f}")
-        1.186
+        1.288
 
     See Also:
         ``linear_kl_divergence``: takes it as a teacher.
