@@ -14,11 +14,15 @@ EDGES = "tests/test_edges.py tests/test_families.py"
 LAWS = "tests/laws/test_values.py tests/laws/test_masks.py tests/laws/test_derivatives.py"
 ROWS = "tests/test_rows.py tests/laws/test_one_cpu.py tests/test_aux.py tests/test_sharded.py"
 LINEAR = "tests/test_linear.py tests/test_linear_transforms.py tests/test_linear_sharded.py tests/test_aux.py"
+LOGITS = "tests/test_linear_loss.py tests/test_linear_layers.py tests/test_log_probs.py tests/test_distillation.py"
 INVALID = "tests/laws/test_ids.py tests/laws/test_invalid.py"
 ANY = "edges or families or test_rows or one_cpu or test_aux or inside_shard_map"
 
 TESTS = {
-    "_linear": (LINEAR, ""),
+    "_linear": (f"{LINEAR} {LOGITS}", ""),
+    "_distillation": ("tests/test_distillation.py", ""),
+    "_teachers": ("tests/test_teachers.py", ""),
+    "_log_probs": ("tests/test_log_probs.py", ""),
     "_rows": (ROWS, ANY),
     "_sigmoid": (f"{EDGES} {LAWS}", f"{ANY} or binary_cross_entropy"),
     "_focal": (f"{EDGES} {LAWS}", f"{ANY} or focal or poly1 or generalized"),
