@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.csv"
 MISTAKES = ROOT / "benchmarks" / "mistakes.csv"
 COMPILED = ROOT / "benchmarks" / "compilers.csv"
+LAYERS = ROOT / "benchmarks" / "layers.csv"
 COMPILED_FIELDS = ("chip", "case", "contestant", "work", "passes", "temporaries", "gathers", "jax")
 KEY = ("device", "jax", "case", "work", "contestant")
 NUMBERS = ("rounds", "seconds", "ratio", "low", "high", "temporary", "compiling", "loss_error", "gradient_error")
@@ -334,6 +335,23 @@ def mistakes():
     return table(header, [[cell.replace("|", "\\|") for cell in row] for row in rows])
 
 
+def layers():
+    """Log-probabilities and distillation over a linear layer, as multiples of plain JAX with whole logits."""
+    with open(LAYERS, newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        [
+            f"{row['work']}, {row['case'].split()[0]}: {row['contestant']}",
+            f"{float(row['ratio']):.2f}",
+            f"{float(row['memory']):.2f}",
+            *(f"{float(row[e]):.0e}" if row[e] else "" for e in ("loss_error", "gradient_error")),
+        ]
+        for row in rows
+    ]
+    header = [f"JAX {rows[0]['jax']}", "time", "memory", "loss error", "gradient error"]
+    return table(header, lines)
+
+
 def publish():
     """Writes tables and numbers between their marks, and the plots beside docs/performance.md."""
     rows = read()
@@ -343,7 +361,7 @@ def publish():
         "README.md": {"results": summary(rows), "linear": linear_summary(with_torch(rows))},
         "docs/performance.md": {"verdict": verdict(rows), "compilers": compiled(), "results": tables(rows)},
         "docs/troubleshooting.md": {"mistakes": mistakes()},
-        "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions))},
+        "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions)), "layers": layers()},
     }
     for name, texts in blocks.items():
         page = (ROOT / name).read_text()
