@@ -304,6 +304,12 @@ def unpack(stored: Arrays) -> Iterator[tuple[Case, Arrays]]:
     assert left_over == (0, 0, 0), f"stored numbers are left over: {left_over}"
 
 
+@functools.cache
+def stored_cases() -> list[tuple[Case, Arrays]]:
+    """All cases of the file with their outputs."""
+    return [*unpack(dict(np.load(PATH)))]
+
+
 @dataclasses.dataclass
 class Cursor:
     """Takes one array after the other out of a flat one."""

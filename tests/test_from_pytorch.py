@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from from_pytorch_rows import rows
-from from_pytorch_values import ONCE, PATH, VERSION, Arrays, Case, call_torch, pack, tensors, unpack
+from from_pytorch_values import ONCE, PATH, VERSION, Arrays, Case, call_torch, pack, stored_cases, tensors
 from jax import Array
 
 import jaxce.torch
@@ -24,7 +24,7 @@ from jaxce.torch import functional, nn
 
 STORED = dict(np.load(PATH))
 OUTCOMES: dict[str, list[tuple[Case, Arrays]]] = {}
-for _case, _outputs in unpack(STORED):
+for _case, _outputs in stored_cases():
     OUTCOMES.setdefault(str(_case.row), []).append((_case, _outputs))
 FIRST = {row: pair for row, pairs in OUTCOMES.items() for pair in pairs if pair[0].first}
 PRECISE = {row: pair for row, pair in FIRST.items() if pair[0].precise}

@@ -1,5 +1,6 @@
 """PyTorch's numbers: stored for every combination of options, live if it is installed, and jaxce's differences."""
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable
@@ -10,7 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from torch_values import IGNORE_INDEX, PATH, VERSION, Arrays, Case, Row, cases, draw, pack, rows, torch_outputs, unpack
+from torch_values import (
+    IGNORE_INDEX,
+    PATH,
+    REDUCTIONS,
+    VERSION,
+    Arrays,
+    Case,
+    Row,
+    cases,
+    draw,
+    pack,
+    rows,
+    torch_outputs,
+    unpack,
+)
 
 import jaxce
 from jaxce import Mean, binary_cross_entropy, cross_entropy, sigmoid_binary_cross_entropy
@@ -22,13 +37,15 @@ ATOL = 5e-7
 
 TORCH = importlib.util.find_spec("torch")
 needs_torch = pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
-every_row = pytest.mark.parametrize("row", [*rows()], ids=str)
+ROWS = [*rows()]
+every_row = pytest.mark.parametrize("row", ROWS, ids=str)
 
 
 @every_row
 def test_equals_the_stored_values(row: Row) -> None:
+    """Every value, and the gradient of one reduction in each shape; the next row has the next reduction."""
     stored = list(unpack(row, STORED[str(row)]))
-    outputs = jaxce_outputs([(case, inputs) for case, inputs, _ in stored])
+    outputs = program(row)([arrays(inputs) for _, inputs, _ in stored])
     for actual, (case, _, expected) in zip(outputs, stored, strict=True):
         assert_close(actual, expected, case)
 
@@ -37,7 +54,7 @@ def test_equals_the_stored_values(row: Row) -> None:
 @needs_torch
 def test_equals_live_torch(row: Row) -> None:
     asked = [(case, draw(case, seed=1)) for case in cases(row)]
-    for actual, (case, inputs) in zip(jaxce_outputs(asked), asked, strict=True):
+    for actual, (case, inputs) in zip(program(row)([arrays(x) for _, x in asked]), asked, strict=True):
         assert_close(actual, torch_outputs(case, inputs), case)
 
 
@@ -52,11 +69,20 @@ def test_the_file_holds_every_row_and_nothing_else() -> None:
     assert STORED["version"] == VERSION
 
 
-def jaxce_outputs(asked: list[tuple[Case, Arrays]]) -> list[dict[str, Array]]:
-    """The outputs of jaxce for some cases, from one compiled function."""
-    arrays = [{name: jnp.asarray(x) for name, x in inputs.items()} for _, inputs in asked]
-    every = jax.jit(lambda arrays: [outputs(case, a) for (case, _), a in zip(asked, arrays, strict=True)])
-    return every(arrays)
+@functools.cache
+def program(row: Row) -> Callable[[list[dict[str, Array]]], list[dict[str, Array]]]:
+    """The outputs of jaxce for all cases of a row, as one compiled function of their inputs."""
+    return jax.jit(lambda given: [outputs(case, arrays) for case, arrays in zip(cases(row), given, strict=True)])
+
+
+def arrays(inputs: Arrays) -> dict[str, Array]:
+    return {name: jnp.asarray(x) for name, x in inputs.items()}
+
+
+def has_gradient(case: Case) -> bool:
+    """Whether the gradient is compared: of three rows in turn, each has a third of the shapes with each reduction."""
+    shape = [c.shape for c in cases(case.row) if c.reduction == case.reduction].index(case.shape)
+    return (shape + REDUCTIONS.index(case.reduction) + ROWS.index(case.row)) % len(REDUCTIONS) == 0
 
 
 def outputs(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -73,7 +99,10 @@ def outputs(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
         given = fixed | differentiated
         return getattr(jaxce, row.loss)(given.pop("scores"), given.pop("labels"), **given, **options)
 
-    value, pull = jax.vjp(loss, {name: fixed.pop(name) for name in row.differentiable})
+    differentiated = {name: fixed.pop(name) for name in row.differentiable}
+    if not has_gradient(case):
+        return {"value": loss(differentiated)}
+    value, pull = jax.vjp(loss, differentiated)
     return {"value": value, **pull(cotangent)[0]}
 
 
@@ -88,9 +117,9 @@ def reduction_of_torch(case: Case) -> str | Callable[[Array, Array], Array]:
 
 def assert_close(actual: dict[str, Array], expected: Arrays, case: Case) -> None:
     """Value and gradients, each within its tolerance."""
-    assert actual.keys() == expected.keys()
-    for name, number in expected.items():
-        what = "value" if name == "value" else "gradient"
+    assert actual.keys() == (expected.keys() if has_gradient(case) else {"value"})
+    for name in actual:
+        number, what = expected[name], "value" if name == "value" else "gradient"
         np.testing.assert_allclose(actual[name], number, RTOL[what], ATOL, err_msg=f"{case}: {name}")
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from from_pytorch_values import PATH, unpack
+from from_pytorch_values import stored_cases
 
 import jaxce
 from jaxce._explain._pytorch import LOSSES
@@ -30,7 +30,7 @@ def is_told(case):
 
 
 MEANS = {}
-for _case, _outputs in unpack(dict(np.load(PATH))):
+for _case, _outputs in stored_cases():
     if _case.row.function in LOSSES and _case.call.get("reduction") == "mean" and is_told(_case):
         MEANS.setdefault(_case.row.function, {}).setdefault(str(_case.row), []).append((_case, _outputs["value"]))
 
