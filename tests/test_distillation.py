@@ -289,15 +289,15 @@ def test_the_student_is_not_renormalized_over_the_candidates():
         assert far > near + 0.5
 
 
-@pytest.mark.parametrize("tail", TAILS)
-def test_absent_ids(tail):
+@pytest.mark.parametrize(("tail", "beta"), [*((tail, 0.0) for tail in TAILS), ("other", 0.5), ("other", 1.0)])
+def test_absent_ids(tail, beta):
     """Padding of probability 0 may repeat an id, and its class belongs to the others."""
     ids, log_probs = teacher_top_k()
     padded = np.concatenate([ids, np.zeros((N, 2), ids.dtype)], 1)
     padded_log_probs = np.concatenate([log_probs, np.full((N, 2), -np.inf, np.float32)], 1)
 
     def run(h, ids, log_probs):
-        return jaxce.linear_kl_divergence(h, W, jaxce.TopK(ids, log_probs, tail))
+        return jaxce.linear_kl_divergence(h, W, jaxce.TopK(ids, log_probs, tail), beta=beta)
 
     got, want = (jax.value_and_grad(run)(H, *given) for given in ((padded, padded_log_probs), (ids, log_probs)))
     assert_close(got, want)
