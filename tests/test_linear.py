@@ -94,7 +94,8 @@ def test_no_more_tokens_at_a_time_than_are_asked_for(chunk_size, size):
     ("machine", "tokens", "classes", "size"),
     [
         *[("cpu", 10**6, 7, 8192), ("cpu", 2000, 7, 500), ("cpu", 100, 7, 256), ("cpu", 10**6, 50_257, 333)],
-        *[("gpu", 2000, 7, 8192), ("tpu", 10**6, 50_257, 5341), ("gpu", 10**6, 10**6, 1024)],
+        *[("gpu", 2000, 7, 8192), ("tpu", 10**6, 50_257, 5341), ("gpu", 10**6, 10**6, 2048)],
+        *[("tpu", 8192, 128_256, 2092), ("tpu", 16_384, 128_256, 4096), ("tpu", 16_384, 256_000, 2048)],
     ],
 )
 def test_the_default_chunk(monkeypatch, machine, tokens, classes, size):
