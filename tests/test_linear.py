@@ -105,6 +105,16 @@ def test_the_default_chunk(monkeypatch, machine, tokens, classes, size):
     assert default_chunk_size(tokens, classes) == size
 
 
+def test_no_row_of_zeros_is_computed_before_the_loop():
+    """JAX moves what depends on no chunk out of the loop, and XLA:GPU would keep it in memory and read it."""
+    primals, fixed = draw((), (20,), 20_000, features=3)
+    gradient = jax.jit(jax.grad(fused(fixed, chunk_size=5)))
+    text = gradient.trace(cast(primals)).lower(lowering_platforms=("cuda",)).as_text()
+    loops = [part for part in text.split("func.func") if "stablehlo.while" in part]
+    assert loops
+    assert not any("5x20000xf32" in part[: part.index("stablehlo.while")] for part in loops)
+
+
 @pytest.mark.parametrize("tokens", [16, 24])
 def test_the_gradient_of_bfloat16_hidden_states_is_rounded_once_more(tokens):
     """After the chunk, and after the division by the number of tokens: by a power of 2 it is exact."""
