@@ -7,6 +7,7 @@ each time, and no time. The library to measure is the one on the path.
     python benchmarks/compilers.py                 # the TPUs, some minutes; replaces their rows
     python benchmarks/compilers.py --chips h100    # the H100, a minute
     python benchmarks/compilers.py --name before   # another checkout on the path, under another name
+    python benchmarks/compilers.py --only linear   # only the losses of linear layers, or only the "dense" ones
 """
 
 import argparse
@@ -22,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 import on_tpu  # sets what libtpu wants to know before JAX is imported
 import optax
 import report
+import traffic
 
 import jaxce
 
@@ -40,6 +42,11 @@ H100_SHAPES = [
     ((4096, 1000), -1, "float32"),
     ((65536, 10), -1, "float32"),
 ]
+LINEAR = [(8192, 4096, 128256), (16384, 2304, 256000), (8192, 4096, 151936)]
+"""Tokens, features and classes of linear layers in bfloat16."""
+
+SPEEDS = on_tpu.SPEEDS | {"h100": (3352e9, 989e12)}
+
 H100 = """
 platform_name: "CUDA"
 device_description_str: "NVIDIA H100 80GB HBM3"
@@ -110,48 +117,119 @@ def along(w, x, axis):
     return w.reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)])
 
 
-def rows(name, chips):
+def rows(name, chip):
     """One row for each program: whole passes over the logits, temporaries in parts of them, and gathers."""
-    for chip in chips:
-        for shape, axis, dtype in H100_SHAPES if chip == "h100" else TPU_SHAPES:
-            ids = tuple(n for d, n in enumerate(shape) if d != axis % len(shape))
-            given = [(shape, dtype), (ids, jnp.int32), ((shape[axis],), jnp.float32)]
-            for options in (False, True):
-                for who, call in contestants(axis, options).items():
-                    if name != "jaxce" and who != "jaxce":
-                        continue
-                    for work in report.WORKS:
-                        function = call if work == "forward" else jax.value_and_grad(call)
-                        program = on_tpu.compiled_for(device(chip), function, *given)
-                        what = " weights, ignored, smoothing" if options else ""
-                        yield {
-                            "chip": chip,
-                            "case": f"{dtype} {list(shape)}{what}",
-                            "contestant": name if who == "jaxce" else who,
-                            "work": work,
-                            "passes": on_tpu.passes(program, math.prod(shape)),
-                            "temporaries": f"{on_tpu.temporaries(program, shape, dtype):.3f}",
-                            "gathers": on_tpu.gathers(program),
-                            "jax": jax.__version__,
-                        }
+    for shape, axis, dtype in H100_SHAPES if chip == "h100" else TPU_SHAPES:
+        ids = tuple(n for d, n in enumerate(shape) if d != axis % len(shape))
+        given = [(shape, dtype), (ids, jnp.int32), ((shape[axis],), jnp.float32)]
+        for options in (False, True):
+            for who, call in contestants(axis, options).items():
+                if name != "jaxce" and who != "jaxce":
+                    continue
+                for work in report.WORKS:
+                    function = call if work == "forward" else jax.value_and_grad(call)
+                    program = on_tpu.compiled_for(device(chip), function, *given)
+                    what = " weights, ignored, smoothing" if options else ""
+                    yield {
+                        "chip": chip,
+                        "case": f"{dtype} {list(shape)}{what}",
+                        "contestant": name if who == "jaxce" else who,
+                        "work": work,
+                        "passes": on_tpu.passes(program, math.prod(shape)),
+                        "temporaries": f"{on_tpu.temporaries(program, shape, dtype):.3f}",
+                        "gathers": on_tpu.gathers(program),
+                        "jax": jax.__version__,
+                    }
+
+
+def linear_contestants():
+    """The losses of linear layers, each as kind of work, contestant and function."""
+
+    def with_gradients(f):
+        return jax.value_and_grad(f, (0, 1))
+
+    def scored(log_probs):
+        return lambda h, w, y: jnp.mean(log_probs(h, w, y).log_prob)
+
+    def in_optax(h, w, y):
+        return optax.softmax_cross_entropy_with_integer_labels((h @ w).astype(jnp.float32), y).mean()
+
+    def dense_scores(h, w, y):
+        return jaxce.log_probs(h @ w, y)
+
+    loss, scores = report.LINEAR_WORKS[0], report.LINEAR_WORKS[1:]
+    yield loss, "jaxce", with_gradients(jaxce.linear_cross_entropy)
+    yield loss, "product + jaxce", with_gradients(lambda h, w, y: jaxce.cross_entropy(h @ w, y))
+    yield loss, "product + optax", with_gradients(in_optax)
+    for contestant, f in {"jaxce": jaxce.linear_log_probs, "product + jaxce": dense_scores}.items():
+        yield scores[0], contestant, scored(f)
+        yield scores[1], contestant, with_gradients(scored(f))
+
+
+def linear_rows(name, chip):
+    """One row for each program over a linear layer: its traffic, temporaries and computed bound."""
+    # Chunks are chosen while tracing, here for the chip and not for the machine that compiles.
+    jaxce._rows._linear.platform = lambda: "gpu" if chip == "h100" else "tpu"
+    for work, who, function in linear_contestants():
+        if name != "jaxce" and who != "jaxce":
+            continue
+        for tokens, features, classes in LINEAR:
+            arrays = on_tpu.layer(tokens, features, classes)
+            jax.clear_caches()
+            product = 2 * tokens * features * classes / SPEEDS[chip][1]
+            yield {
+                "chip": chip,
+                "case": f"[{tokens}, {features}] x [{features}, {classes}]",
+                "work": work,
+                "contestant": name if who == "jaxce" else who,
+                **linear_figures(chip, function, arrays),
+                "products": f"{1e3 * product * (1 if work == report.LINEAR_WORKS[1] else 3):.1f}",
+                "jax": jax.__version__,
+            }
+
+
+def linear_figures(chip, function, arrays):
+    """GB of traffic, MiB of temporaries and the bound in milliseconds; nothing of what does not fit the chip."""
+    try:
+        program = on_tpu.compiled_for(device(chip), function, *arrays)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return {"traffic": "", "temporaries": "", "bound": ""}
+    return {
+        "traffic": f"{traffic.traffic(program) / 1e9:.1f}",
+        "temporaries": f"{program.memory_analysis().temp_size_in_bytes / 2**20:.0f}",
+        "bound": f"{1e3 * traffic.bound(program, *SPEEDS[chip]):.1f}",
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="jaxce", help="the contestant's name for the library on the path")
     parser.add_argument("--chips", nargs="+", default=list(on_tpu.CHIPS), choices=[*on_tpu.CHIPS, "h100"])
+    parser.add_argument("--only", choices=["dense", "linear"], help="the losses to compile")
     given = parser.parse_args()
+    for chip in given.chips:
+        if given.only != "linear":
+            for row in rows(given.name, chip):
+                keep(row, report.COMPILED, ("chip", "case", "contestant", "work"))
+        if given.only != "dense":
+            for row in linear_rows(given.name, chip):
+                keep(row, report.COMPILED_LINEAR, ("chip", "case", "work", "contestant"))
+    report.publish()
+
+
+def keep(row, path, key):
+    """Adds a row to the file, in the place of one with the same key."""
     old = []
-    if report.COMPILED.exists():
-        with open(report.COMPILED, newline="") as file:
+    if path.exists():
+        with open(path, newline="") as file:
             old = list(csv.DictReader(file))
-    key = ("chip", "case", "contestant", "work")
-    kept = {tuple(row[k] for k in key): row for row in [*old, *rows(given.name, given.chips)]}
-    with open(report.COMPILED, "w", newline="") as file:
-        writer = csv.DictWriter(file, report.COMPILED_FIELDS, lineterminator="\n")
+    kept = {tuple(r[k] for k in key): r for r in [*old, row]}
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept.values())
-    report.publish()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ RESULTS = ROOT / "benchmarks" / "results.csv"
 MISTAKES = ROOT / "benchmarks" / "mistakes.csv"
 COMPILED = ROOT / "benchmarks" / "compilers.csv"
 LAYERS = ROOT / "benchmarks" / "layers.csv"
-COMPILED_FIELDS = ("chip", "case", "contestant", "work", "passes", "temporaries", "gathers", "jax")
+COMPILED_LINEAR = ROOT / "benchmarks" / "compilers_linear.csv"
+LINEAR_WORKS = ("cross-entropy, value and gradients", "log-probabilities", "log-probabilities, value and gradients")
 KEY = ("device", "jax", "case", "work", "contestant")
 NUMBERS = ("rounds", "seconds", "ratio", "low", "high", "temporary", "compiling", "loss_error", "gradient_error")
 FIELDS = (*KEY, *NUMBERS, "python", "optax", "torch", "tokamax", "commit")
@@ -328,6 +329,27 @@ def compiled():
     return f"The compilers of JAX {rows[-1]['jax']}.\n\n" + "\n".join(lines)
 
 
+def compiled_linear():
+    """The table of compiled linear layers: computed bound as a multiple of the products' time, GiB of temporaries."""
+    with open(COMPILED_LINEAR, newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = sorted(dict.fromkeys(row["contestant"] for row in rows), key="before".__eq__)
+    lines = []
+    for (work, chip, case), group in grouped(rows, "work", "chip", "case").items():
+        own = {row["contestant"]: row for row in group}
+        cells = [linear_cell(own[name]) if name in own else "" for name in names]
+        lines.append((LINEAR_WORKS.index(work), [f"{chip}, {work}", case, f"{group[0]['products']} ms", *cells]))
+    lines = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+    return table(["compiled for", "layer", "products", *names], lines)
+
+
+def linear_cell(row):
+    if not row["bound"]:
+        return "does not fit"
+    multiple = float(row["bound"]) / float(row["products"])
+    return f"{multiple:.2f}x ({row['traffic']} GB, {float(row['temporaries']) / 1024:.1f} GiB)"
+
+
 def mistakes():
     """The table of mistakes: what each library answers."""
     with open(MISTAKES, newline="") as file:
@@ -359,7 +381,12 @@ def publish():
     versions = grouped(rows, "device", "jax").values()
     blocks = {
         "README.md": {"results": summary(rows), "linear": linear_summary(with_torch(rows))},
-        "docs/performance.md": {"verdict": verdict(rows), "compilers": compiled(), "results": tables(rows)},
+        "docs/performance.md": {
+            "verdict": verdict(rows),
+            "compilers": compiled(),
+            "compiled linear layers": compiled_linear(),
+            "results": tables(rows),
+        },
         "docs/troubleshooting.md": {"mistakes": mistakes()},
         "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions)), "layers": layers()},
     }

@@ -242,12 +242,19 @@ def _total_and_gradients(
 def _hidden_gradients(
     config: LoopConfig, wanted: Tokens, d_raw: Logits, tokens: Tokens, shared: Shared
 ) -> tuple[Array | None, ...]:
-    """The gradient of the hidden states of each layer that is wanted, 0 where masked."""
+    """The gradient of the hidden states of each layer that is wanted, 0 where masked.
+
+    In bfloat16 it is rounded here, so that no float32 copy of all hidden states is in memory. float16 has too few
+    exponents: it would lose gradients that a loss scale, applied later, is to rescue.
+    """
     v = config.kernel_layout.index("v")
-    return tuple(
-        fill_rows(_dot(d, layer.kernel.astype(d.dtype), 1, v), tokens.mask) if is_wanted else None
-        for is_wanted, d, layer in zip(wanted.hidden, d_raw, shared.layers, strict=True)
-    )
+
+    def gradient(d: Array, layer: Layer) -> Array:
+        wide = fill_rows(_dot(d, layer.kernel.astype(d.dtype), 1, v), tokens.mask)
+        return wide.astype(d.dtype) if jnp.finfo(d.dtype).minexp == jnp.finfo(wide.dtype).minexp else wide
+
+    layers = zip(wanted.hidden, d_raw, shared.layers, strict=True)
+    return tuple(gradient(d, layer) if is_wanted else None for is_wanted, d, layer in layers)
 
 
 def _kernel_gradients(

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import traffic
 from exports import BINARY, IDS
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
@@ -236,29 +237,89 @@ def test_classes_split_over_256_chips(kind, options):
     assert temporaries(program, (BIG["rows"] // 16, BIG["classes"] // 16), jnp.bfloat16) < 0.01
 
 
+SPEEDS = {"v5e": (819e9, 197e12), "v5p": (2765e9, 459e12), "v6e": (1640e9, 918e12)}
+"""Bytes per second from memory, and bfloat16 operations per second, as the maker publishes them."""
+
+LAYER = {"tokens": 8192, "features": 4096, "classes": 128256}
+
+
+def layer(tokens, features, classes):
+    """The shapes of hidden states, kernel and labels."""
+    return ((tokens, features), jnp.bfloat16), ((features, classes), jnp.bfloat16), ((tokens,), jnp.int32)
+
+
+@pytest.fixture
+def tpu_chunks(monkeypatch):
+    """Chunks are chosen while tracing: here for a TPU, not for the CPU that compiles."""
+    monkeypatch.setattr("jaxce._rows._linear.platform", lambda: "tpu")
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("tpu_chunks")
+@pytest.mark.parametrize(("chip", "most"), {"v5e": 1.08, "v5p": 1.06, "v6e": 1.3}.items())
+def test_a_linear_layer_waits_little_for_memory(chip, most):
+    """The computed bound is near the time of the three products; the naive loss has 6,012 MiB of temporaries."""
+    program = compiled(jax.value_and_grad(jaxce.linear_cross_entropy, (0, 1)), chip, *layer(**LAYER))
+    products = 6 * math.prod(LAYER.values())
+    assert sum(kernel.times * kernel.flops for kernel in traffic.kernels(program)) == pytest.approx(products, rel=0.01)
+    assert traffic.bound(program, *SPEEDS[chip]) <= most * products / SPEEDS[chip][1]
+    assert traffic.traffic(program) <= 46e9
+    assert program.memory_analysis().temp_size_in_bytes <= 4080 * 2**20
+
+
+@pytest.mark.usefixtures("tpu_chunks")
+def test_log_probs_of_a_linear_layer_wait_little_for_memory():
+    """Four products: the backward pass computes the logits again."""
+    program = compiled(jax.value_and_grad(scored, (0, 1)), "v5e", *layer(**LAYER))
+    products = 8 * math.prod(LAYER.values())
+    assert traffic.bound(program, *SPEEDS["v5e"]) <= 1.1 * products / SPEEDS["v5e"][1]
+    assert traffic.traffic(program) <= 59e9
+    assert program.memory_analysis().temp_size_in_bytes <= 4020 * 2**20
+
+
 LAYOUTS = {"fsdp": (P(("data", "model")), P(("data", "model"))), "tensor": (P("data"), P(None, "model"))}
 LAYOUTS["fsdp and tensor"] = (P("data"), P("data", "model"))
+
+
+def over_256_chips(loss, kind, layout, rows):
+    """The program for value and gradients of a linear layer over 256 chips, 16 of them along the classes."""
+    mesh = Mesh(np.array(devices("v5e:16x16")).reshape(16, 16), ("data", "model"), axis_types=(kind, kind))
+    hidden, kernel = LAYOUTS[layout]
+    shapes = layer(rows, BIG["features"], BIG["classes"])
+    given = [
+        jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+        for (shape, dtype), spec in zip(shapes, (hidden, kernel, P(*hidden)), strict=True)
+    ]
+    specs = {"in_specs": (hidden, kernel)} if kind == AxisType.Auto else {}
+    with jax.set_mesh(mesh):
+        return jax.jit(jax.value_and_grad(lambda *a: loss(*a, **specs), (0, 1))).lower(*given).compile()
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_linear_layer_over_256_chips(layout, kind):
     """In the loop over chunks nothing larger than the chunk's own numbers moves; the kernel moves once, outside."""
-    mesh = Mesh(np.array(devices("v5e:16x16")).reshape(16, 16), ("data", "model"), axis_types=(kind, kind))
-    hidden, kernel = LAYOUTS[layout]
-    shapes = [
-        ((BIG["rows"], BIG["features"]), jnp.bfloat16, hidden),
-        ((BIG["features"], BIG["classes"]), jnp.bfloat16, kernel),
-    ]
-    shapes += [((BIG["rows"],), jnp.int32, P(*hidden))]
-    given = [jax.ShapeDtypeStruct(s, dtype, sharding=NamedSharding(mesh, spec)) for s, dtype, spec in shapes]
-    specs = {"in_specs": (hidden, kernel)} if kind == AxisType.Auto else {}
-
-    def loss(h, k, y):
-        return jaxce.linear_cross_entropy(h, k, y, **specs)
-
-    with jax.set_mesh(mesh):
-        program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*given).compile()
-    moved, in_loops = collectives(program)
+    moved, in_loops = collectives(over_256_chips(jaxce.linear_cross_entropy, kind, layout, BIG["rows"]))
     assert moved
     assert max(in_loops, default=0) <= BIG["rows"] // 16
+
+
+def scored(hidden, kernel, labels, **specs):
+    return jaxce.linear_log_probs(hidden, kernel, labels, **specs).log_prob.mean()
+
+
+@pytest.mark.parametrize("layout", ["fsdp", "tensor"])
+def test_log_probs_over_256_chips(layout):
+    """In the loops, too, nothing larger than the chunk's own numbers moves."""
+    moved, in_loops = collectives(over_256_chips(scored, AxisType.Auto, layout, BIG["rows"]))
+    assert moved
+    assert max(in_loops, default=0) <= BIG["rows"] // 16
+
+
+@pytest.mark.usefixtures("tpu_chunks")
+def test_hidden_gradients_have_no_float32_copy():
+    """With 131,072 tokens per chip it would be 2 GiB; the naive loss has 6,013 MiB of temporaries."""
+    program = over_256_chips(jaxce.linear_cross_entropy, AxisType.Auto, "tensor", 16 * 131072)
+    assert program.memory_analysis().temp_size_in_bytes <= 5300 * 2**20

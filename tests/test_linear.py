@@ -25,6 +25,7 @@ from linear import (
     with_gradients,
 )
 
+import jaxce
 from jaxce._rows import default_chunk_size
 
 FACTORS = {name: 15 - i for i, name in enumerate((*EVERYTHING, "vd"))}
@@ -94,13 +95,49 @@ def test_no_more_tokens_at_a_time_than_are_asked_for(chunk_size, size):
     ("machine", "tokens", "classes", "size"),
     [
         *[("cpu", 10**6, 7, 8192), ("cpu", 2000, 7, 500), ("cpu", 100, 7, 256), ("cpu", 10**6, 50_257, 333)],
-        *[("gpu", 2000, 7, 8192), ("tpu", 10**6, 50_257, 5341), ("gpu", 10**6, 10**6, 1024)],
+        *[("gpu", 2000, 7, 8192), ("tpu", 10**6, 50_257, 5341), ("gpu", 10**6, 10**6, 2048)],
+        *[("tpu", 8192, 128_256, 2092), ("tpu", 16_384, 128_256, 4096), ("tpu", 16_384, 256_000, 2048)],
     ],
 )
 def test_the_default_chunk(monkeypatch, machine, tokens, classes, size):
     """By its definition in `docs/large-vocabulary.md`."""
     monkeypatch.setattr("jaxce._rows._linear.platform", lambda: machine)
     assert default_chunk_size(tokens, classes) == size
+
+
+def test_no_row_of_zeros_is_computed_before_the_loop():
+    """JAX moves what depends on no chunk out of the loop, and XLA:GPU would keep it in memory and read it."""
+    primals, fixed = draw((), (20,), 20_000, features=3)
+    gradient = jax.jit(jax.grad(fused(fixed, chunk_size=5)))
+    text = gradient.trace(cast(primals)).lower(lowering_platforms=("cuda",)).as_text()
+    loops = [part for part in text.split("func.func") if "stablehlo.while" in part]
+    assert loops
+    assert not any("5x20000xf32" in part[: part.index("stablehlo.while")] for part in loops)
+
+
+@pytest.mark.parametrize("tokens", [16, 24])
+def test_the_gradient_of_bfloat16_hidden_states_is_rounded_once_more(tokens):
+    """After the chunk, and after the division by the number of tokens: by a power of 2 it is exact."""
+    primals, fixed = draw((), (tokens,))
+    short = {name: jnp.asarray(a, jnp.bfloat16) for name, a in primals.items()}
+    exact = {name: np.asarray(a, float) for name, a in short.items()}
+    _, want = expected(exact, fixed, mean_of)
+    _, got = jax.jit(partial(with_gradients, fused(fixed, chunk_size=4)))(short)
+    assert got["hidden"].dtype == jnp.bfloat16
+    assert_near(got["hidden"], want["hidden"], 2**-7)
+
+
+def test_a_loss_scale_rescues_small_gradients_of_float16():
+    """A gradient of 1e-10 is below all numbers of float16: each chunk keeps it in float32 until it is scaled."""
+    hidden = jnp.array([[8.0, 0.0]], jnp.float16)
+    kernel = jnp.array([[1.0, -1.0], [0.001, 0.002]], jnp.float16)
+
+    def scaled(hidden):
+        return 2.0**15 * jaxce.linear_cross_entropy(hidden, kernel, jnp.array([0]))
+
+    gradient = jax.grad(scaled)(hidden)
+    p = 1 / (1 + np.exp(16.0))
+    np.testing.assert_allclose(gradient[0, 1], 2**15 * p * 0.001, rtol=0.1)
 
 
 @pytest.mark.parametrize(("classes", "kernel_layout"), [(2049, "dv"), (9001, "dv"), (9001, "vd")])

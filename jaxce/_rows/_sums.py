@@ -47,7 +47,9 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
         terms = {"s": e, "others": jnp.where(gap > NEAR, e, 0)}
     else:
         at_label = is_label(q.ids, x, axis)
-        terms = {"others": jnp.where(at_label, 0, e)}
+        # Not a constant 0: JAX would move its broadcast out of a loop over chunks, and XLA:GPU would read it there.
+        zero = expand_class_axis(m - m, axis)
+        terms = {"others": jnp.where(at_label, zero, e)}
         if compares_ids:
             terms["label_gap"] = jnp.where(at_label, gap, 0)
     if q.is_dense:
