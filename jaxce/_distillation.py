@@ -1,6 +1,7 @@
 """Divergences between a teacher's distribution and that of a linear layer, a chunk of tokens at a time."""
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
@@ -29,6 +30,7 @@ from jaxce._types import (
     Tokens,
     TopK,
 )
+from jaxce._value_checks import max_sum_error
 from jaxce.reductions import apply_reduction, apply_weights, needs_only_sums
 
 
@@ -53,15 +55,15 @@ def linear_kl_divergence(
     """Divergence of a linear layer's softmax q from a teacher's p: ``T**2 sum_c p_c (log p_c - log q_c)``.
 
     For distillation over large vocabularies: the logits of student and teacher exist for one chunk of tokens at a time.
-    The teacher is a layer split as the student's is, logits, or its k likeliest classes. The temperature T divides the
-    logits of both, and the factor ``T**2`` keeps the size of the gradients. All gradients exist, the teacher's too.
+    The teacher is a layer split as the student's is, logits, or its k likeliest classes. Its gradients exist, too: use
+    ``jax.lax.stop_gradient`` for arrays that both share. T is the temperature of both.
 
     Args:
         hidden: outputs of the last layer, floating, ``[..., features]``; 16-bit products are accumulated in float32.
         kernel: weights of the layer, floating, ``[features, classes]``; see ``kernel_layout``.
         teacher: a ``LinearLogits``, logits ``[..., classes]``, or a ``TopK`` of log-probabilities at the temperature.
         temperature: T, above 0; larger ones give unlikely classes more weight.
-        beta: 0 for KL(p, q), 1 for KL(q, p), else the Jensen-Shannon form with m = beta p + (1 - beta) q; a number.
+        beta: 0 for KL(p, q), 1 for KL(q, p), between them a Jensen-Shannon divergence that vanishes toward both ends.
         bias: added to the logits, ``[classes]``; ``-inf`` excludes a class, such as padding of the vocabulary.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -132,13 +134,15 @@ class _DivergenceFormula(RowsOfLogits):
 
     def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
         t = shared.hyperparameters["temperature"]
-        x, *others = (a / t for a in logits)
+        student, *layers = logits
+        student = student / t
         if self.tail is not None:
-            log_p, log_q = _of_candidates(x, tokens, shared, self.tail, class_axis_name)
+            log_p, log_q = _over_candidates(student, tokens, shared, self.tail, class_axis_name)
             values = jnp.sum(_divergence(log_p, log_q, self.beta), 1)
         else:
-            others += [fill_rows(a, tokens.mask).astype(x.dtype) / t for a in tokens.class_rows]
-            log_p, log_q = (_log_softmax(a, class_axis_name) for a in (*others, x))
+            teacher = layers[0] if layers else fill_rows(tokens.teacher_logits, tokens.mask)
+            log_p = _log_softmax(teacher.astype(student.dtype) / t, class_axis_name)
+            log_q = _log_softmax(student, class_axis_name)
             values = psum_classes(jnp.sum(_divergence(log_p, log_q, self.beta), 1), class_axis_name)
         values, _ = apply_weights(t**2 * values, jnp.ones_like(values), tokens.sample_weights, tokens.mask)
         return values, None
@@ -151,9 +155,16 @@ def _divergence(log_p: Array, log_q: Array, beta: float) -> Array:
         return _kl_terms(p, log_p, log_q)
     if beta == 1:
         return _kl_terms(q, log_q, log_p)
-    m = beta * p + (1 - beta) * q
-    log_m = jnp.log(jnp.where(m == 0, 1, m))
+    log_m = _log_add_exp(log_p + math.log(beta), log_q + math.log1p(-beta))
     return beta * _kl_terms(p, log_p, log_m) + (1 - beta) * _kl_terms(q, log_q, log_m)
+
+
+def _log_add_exp(a: Array, b: Array) -> Array:
+    """``log(exp(a) + exp(b))`` with finite derivatives, also where both are ``-inf``; then 0."""
+    top = lax.stop_gradient(jnp.maximum(a, b))
+    is_none = jnp.isneginf(top)
+    top = jnp.where(is_none, 0, top)
+    return top + jnp.log(jnp.where(is_none, 1, jnp.exp(a - top) + jnp.exp(b - top)))
 
 
 def _kl_terms(p: Array, log_p: Array, log_q: Array) -> Array:
@@ -167,30 +178,42 @@ def _log_softmax(x: Array, axis_name: AxisName | None) -> Array:
     return (x - m) - jnp.log(psum_classes(jnp.sum(jnp.exp(x - m), 1, keepdims=True), axis_name))
 
 
-def _of_candidates(
+def _over_candidates(
     x: Array, tokens: Tokens, shared: Shared, tail: str, axis_name: AxisName | None
 ) -> tuple[Array, Array]:
     """Log-probabilities of a teacher's candidates, by teacher and student, and with a tail of all other classes."""
     ids: Ids
-    ids, log_p = tokens.rows
-    log_p = fill_rows(log_p, tokens.mask).astype(x.dtype)
+    ids, given = tokens.rows
+    log_p = fill_rows(given, tokens.mask).astype(x.dtype)
     is_absent = jnp.isneginf(log_p)
     inputs = dataclasses.replace(softmax_inputs(x, tokens, shared, axis_name), labels=ids)
     log_q, log_z = log_probs_of_candidates(inputs)
     log_q = jnp.where(is_absent, -jnp.inf, log_q)
     if tail == "ignore":
         return log_p, log_q
-    local = local_ids(ids.ids, x.shape[1], axis_name)
-    log_q_rest = _log_sum_exp_without(x, jnp.where(is_absent, -1, local), axis_name) - log_z
+    local = jnp.where(is_absent, -1, local_ids(ids.ids, x.shape[1], axis_name))
+    log_q_rest = _log_sum_exp_without(x, local, axis_name) - log_z
     if tail == "renormalize":
         log_p, log_p_rest = jax.nn.log_softmax(log_p, 1), jnp.full_like(log_q_rest, -jnp.inf)
     else:
-        rest, rounding = 1 - jnp.sum(jnp.exp(log_p), 1), jnp.finfo(x.dtype).eps
-        is_known = rest > rounding  # a smaller rest may be a rounding; it is not 0 where the student's is not
-        least = jnp.where(jnp.isneginf(log_q_rest), -jnp.inf, jnp.log(rounding).astype(x.dtype))
-        log_p_rest = jnp.where(is_known, jnp.log(jnp.where(is_known, rest, 1)), lax.stop_gradient(least))
+        log_p_rest = _log_rest(log_p)
+        is_rounding = log_p_rest <= jnp.log(max_sum_error(given.dtype, 8))
+        log_p_rest = jnp.where(jnp.isneginf(log_q_rest) & is_rounding, -jnp.inf, log_p_rest)
     log_p, log_q = (jnp.concatenate([a, b[:, None]], 1) for a, b in ((log_p, log_p_rest), (log_q, log_q_rest)))
     return log_p, log_q
+
+
+def _log_rest(log_p: Array) -> Array:
+    """``log(1 - sum_k p_k)``, the probability of all other classes, with the digits that the likeliest leaves.
+
+    A rest below the least candidate's probability may be a rounding; it counts as that probability, up to eps.
+    """
+    at_top = lax.broadcasted_iota(jnp.int32, log_p.shape, 1) == jnp.argmax(log_p, 1, keepdims=True)
+    top = jnp.sum(jnp.where(at_top, log_p, 0), 1)
+    rest = -jnp.expm1(top) - jnp.sum(jnp.where(at_top, 0, jnp.exp(log_p)), 1)
+    least = jnp.min(jnp.where(jnp.isneginf(log_p), jnp.inf, log_p), 1)
+    least = lax.stop_gradient(jnp.minimum(jnp.exp(least), jnp.finfo(log_p.dtype).eps))
+    return jnp.log(jnp.where(rest > least, rest, least))
 
 
 def _log_sum_exp_without(x: Array, ids: Array, axis_name: AxisName | None) -> Array:

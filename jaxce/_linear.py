@@ -109,10 +109,8 @@ def _sharded_losses(config: LoopConfig, tokens: Tokens, shared: Shared, sharding
         for of_layer in whole.layers
     )
     of_class_weights = None if shared.class_weights is None else by_class
-    of_tokens = dataclasses.replace(
-        jax.tree.map(of_row, tokens),
-        class_rows=(PartitionSpec(*sharding.tokens, sharding.classes),) * len(tokens.class_rows),
-    )
+    of_teacher = None if tokens.teacher_logits is None else PartitionSpec(*sharding.tokens, sharding.classes)
+    of_tokens = dataclasses.replace(jax.tree.map(of_row, tokens), teacher_logits=of_teacher)
     specs = (
         of_tokens,
         dataclasses.replace(whole, layers=tuple(layers), class_weights=of_class_weights),
@@ -192,9 +190,10 @@ _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 
 def _keep_rules(f: Callable[..., T]) -> Callable[..., T]:
-    """``f`` under a rule that is its own derivative, recomputed in the backward pass.
+    """``f`` with its own derivative as a rule; the backward pass computes it again.
 
-    Up to 0.10, JAX forgets the derivative rules of functions within a scan, if the scan is in a rule as it stands.
+    For a scan that a derivative rule calls. Up to 0.10, JAX would take second derivatives from the bodies of the
+    functions in that scan, not from their rules. `test_second_derivatives` fails there without this.
     """
     f = jax.checkpoint(f, prevent_cse=False)
     kept: Any = jax.custom_jvp(f)

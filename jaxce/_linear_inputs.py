@@ -132,15 +132,23 @@ def _open_layer(pattern: str, x: LinearLogits, kernel_layout: str) -> tuple[Arra
 
 
 def several_layers(layers: LinearLogits) -> dict[str, LinearLogits]:
-    """The layers of a function by the patterns of their names: one, or as many as the longest tuple has entries."""
-    tuples = {name: a for name, a in layers._asdict().items() if isinstance(a, tuple | list)}
+    """The layers of a function by the patterns of their names: one, or as many as a tuple has entries."""
+    given = layers._asdict()
+    for name, a in given.items():
+        if isinstance(a, LinearLogits) or (isinstance(a, tuple) and not a):
+            kind = "a LinearLogits" if a else "an empty tuple"
+            raise TypeError(f"{name}: got {kind}; expected an array, or a tuple with an array for each layer.")
+    tuples = {name: len(a) for name, a in given.items() if isinstance(a, tuple)}
     if not tuples:
         return {"{}": layers}
-    count = max(map(len, tuples.values()))
-    for name, a in tuples.items():
-        if len(a) != count:
-            raise ValueError(f"{name}: got a tuple of {len(a)}; expected one for all layers, or a tuple of {count}.")
-    columns = (a if name in tuples else [a] * count for name, a in layers._asdict().items())
+    first, count = next(iter(tuples.items()))
+    for name, length in tuples.items():
+        if length != count:
+            raise ValueError(
+                f"{name}: got a tuple of {length} beside a tuple of {count} for {first}; expected an entry for each"
+                " layer, or one array for all."
+            )
+    columns = (a if name in tuples else [a] * count for name, a in given.items())
     return {f"{{}}[{i}]": LinearLogits(*row) for i, row in enumerate(zip(*columns, strict=True))}
 
 
@@ -181,8 +189,8 @@ def check_layer(x: LinearInputs, suspect: Array) -> None:
         check_finite(pattern.format("kernel"), layer.kernel, suspect)
         if layer.bias is not None:
             check_finite(pattern.format("bias"), layer.bias, suspect, -math.inf)
-    for logits in tokens.class_rows:
-        check_finite_rows("teacher", logits, tokens.mask, logits.ndim - 1, suspect)
+    if tokens.teacher_logits is not None:
+        check_finite_rows("teacher", tokens.teacher_logits, tokens.mask, tokens.teacher_logits.ndim - 1, suspect)
 
 
 def _kind(x: Any) -> str:

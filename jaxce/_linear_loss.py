@@ -1,6 +1,6 @@
 """Any loss of a linear layer's logits, a chunk of tokens at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 from jax.sharding import PartitionSpec
@@ -15,14 +15,14 @@ from jaxce.reductions import apply_reduction, needs_only_sums
 
 def linear_loss(
     f: Callable[..., Any],
-    hidden: ArrayLike | Sequence[ArrayLike],
-    kernel: ArrayLike | Sequence[ArrayLike],
+    hidden: ArrayLike | tuple[ArrayLike, ...],
+    kernel: ArrayLike | tuple[ArrayLike, ...],
     *rows: Any,
-    bias: ArrayLike | Sequence[ArrayLike | None] | None = None,
+    bias: ArrayLike | tuple[ArrayLike | None, ...] | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    logit_scale: Hyperparameter | Sequence[Hyperparameter | None] | None = None,
-    logit_softcap: Hyperparameter | Sequence[Hyperparameter | None] | None = None,
+    logit_scale: Hyperparameter | tuple[Hyperparameter | None, ...] | None = None,
+    logit_softcap: Hyperparameter | tuple[Hyperparameter | None, ...] | None = None,
     kernel_layout: Literal["dv", "vd"] = "dv",
     chunk_size: int | None = None,
     in_specs: tuple[PartitionSpec, PartitionSpec] | None = None,

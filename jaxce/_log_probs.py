@@ -100,7 +100,7 @@ def _of_rows(x: SoftmaxInputs) -> tuple[tuple[Array, Array, Array], Array]:
     m, log_s, entropy = log_z_and_entropy(x.logits, x.mask, x.axis, x.class_axis_name)
     labels: Any = x.labels
     if labels.ids.ndim == x.logits.ndim:
-        log_prob = _of_candidates(x, labels, m, log_s)
+        log_prob = _gaps_of_candidates(x, labels, m, log_s)
     else:  # with the small digits of a confident prediction
         log_prob = fill_masked(-cross_entropy_from_logits(x, target(x)[0])[0], x.mask)
     argmax = describe_logits(x)[1]
@@ -111,10 +111,10 @@ def _of_rows(x: SoftmaxInputs) -> tuple[tuple[Array, Array, Array], Array]:
 def log_probs_of_candidates(x: SoftmaxInputs) -> tuple[Array, Array]:
     """Log-probabilities of the candidates along the class axis, and ``log_z``; masked examples hold any number."""
     m, log_s, _ = log_z_and_entropy(x.logits, x.mask, x.axis, x.class_axis_name)
-    return _of_candidates(x, cast(Ids, x.labels), m, log_s), m + log_s
+    return _gaps_of_candidates(x, cast(Ids, x.labels), m, log_s), m + log_s
 
 
-def _of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Array:
+def _gaps_of_candidates(x: SoftmaxInputs, labels: Ids, m: Array, log_s: Array) -> Array:
     """``(x_k - m) - log_s`` of each candidate k, along the class axis."""
     logits = mask_rows(x.logits, x.mask, x.axis).astype(m.dtype)
     local = local_ids(labels.ids, logits.shape[x.axis], x.class_axis_name)

@@ -158,14 +158,13 @@ class LinearSharding(NamedTuple):
 class Tokens:
     """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function.
 
-    ``hidden`` has the hidden states of each layer. ``class_rows`` have the classes along their last axis, and are split
-    as those are.
+    ``hidden`` has the hidden states of each layer. The classes of ``teacher_logits`` are split as those of the layers.
     """
 
     hidden: tuple[ArrayOrTangent, ...]
     labels: Any = None
     rows: Any = ()
-    class_rows: tuple[ArrayOrTangent, ...] = ()
+    teacher_logits: ArrayOrTangent = None
     mask: ArrayOrTangent = None
     sample_weights: ArrayOrTangent = None
 
@@ -248,16 +247,16 @@ class LinearLogits(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TopK:
-    """A teacher's likeliest classes with their log-probabilities, and what its other classes mean: ``tail``.
+    """A teacher's k likeliest classes with their log-probabilities, and the rule ``tail`` for its other classes.
 
     For teachers whose logits are too large to keep or to send. The log-probabilities are those under all classes, at
-    the temperature of the loss; an id with ``-inf`` is absent. With ``"ignore"`` the other classes have no terms, and a
-    loss may be negative. The student is never normalized over the k classes alone.
+    the temperature of the loss. An id with the log-probability ``-inf`` is absent and may be any number. The student is
+    never normalized over the k classes alone.
 
     Args:
         ids: the likeliest class ids, integer, all different, ``[..., k]``.
         log_probs: their log-probabilities, floating, ``[..., k]``.
-        tail: all others are one more class for ``"other"``, of probability 0 for ``"renormalize"``; or ``"ignore"``.
+        tail: what the other classes are: ``"other"``, one class; ``"renormalize"``, impossible; ``"ignore"``, no terms.
 
     Example:
         >>> import jax

@@ -279,6 +279,30 @@ def test_equal_distributions_have_no_divergence():
         np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("gap", [30.0, 60.0, 85.0])
+def test_second_derivatives_of_a_mixture_of_unlikely_classes(gap):
+    x, y = (np.array([[0, -1, -gap]], np.float32), np.array([[0, -0.5, 1 - gap]], np.float32))
+
+    def loss(x):
+        return jaxce.linear_kl_divergence(x, np.eye(3, dtype=np.float32), y, beta=0.5)
+
+    want = exactly(jax.hessian(lambda x: dense(x, np.asarray(y, float), 0.5)[0]), x)
+    np.testing.assert_allclose(jax.hessian(loss)(x), want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_a_teacher_of_another_dtype(reduction, x64):
+    """The loss has the dtype of the student."""
+    for student, teacher in ((np.float32, np.float64), (np.float64, jnp.bfloat16), (jnp.float16, np.float64)):
+        h, w = H.astype(student), W.astype(student)
+        given = jaxce.LinearLogits(TH.astype(teacher), TW.astype(teacher))
+        loss = functools.partial(jaxce.linear_kl_divergence, teacher=given, reduction=reduction)
+        value, pull = jax.vjp(loss, h, w)
+        gradient = pull(jnp.ones_like(value))
+        assert value.dtype == (np.float64 if student == np.float64 else np.float32)
+        assert [g.dtype for g in gradient] == [student, student]
+
+
 def test_the_student_is_not_renormalized_over_the_candidates():
     """Probability that moves from the candidates to other classes costs something, whichever the tail."""
     ids, log_probs = teacher_top_k()
@@ -296,7 +320,7 @@ def test_the_student_is_not_renormalized_over_the_candidates():
 def test_absent_ids(tail, beta):
     """Padding of probability 0 may repeat an id, and its class belongs to the others."""
     ids, log_probs = teacher_top_k()
-    padded = np.concatenate([ids, np.zeros((N, 2), ids.dtype)], 1)
+    padded = np.concatenate([ids, np.full((N, 2), -1, ids.dtype)], 1)
     padded_log_probs = np.concatenate([log_probs, np.full((N, 2), -np.inf, np.float32)], 1)
 
     def run(h, ids, log_probs):
@@ -307,15 +331,41 @@ def test_absent_ids(tail, beta):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-def test_all_classes_as_candidates_are_the_whole_divergence(beta):
-    log_probs = np.asarray(jax.nn.log_softmax(TH @ TW))
-    ids = np.broadcast_to(np.arange(V), (N, V))
-    value = jaxce.linear_kl_divergence(H, W, jaxce.TopK(ids, log_probs), beta=beta)
-    np.testing.assert_allclose(value, jaxce.linear_kl_divergence(H, W, TH @ TW, beta=beta), rtol=1e-5)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_all_classes_as_candidates_are_the_whole_divergence(beta, dtype):
+    """Also where their probabilities do not sum to 1 for rounding, and where other classes are excluded."""
+    classes = 1000
+    x, y = (3 * RNG.normal(size=(64, classes)).astype(np.float32) for _ in range(2))
+    log_probs, ids = jax.nn.log_softmax(y), np.broadcast_to(np.arange(classes), y.shape)
+    for excluded in (0, 5):
+        wide = np.pad(np.eye(classes, dtype=np.float32), ((0, 0), (0, excluded)))
+        bias = np.where(np.arange(classes + excluded) < classes, 0, -np.inf).astype(np.float32)
+        options = {"bias": bias, "beta": beta, "reduction": "none"}
+        values = jaxce.linear_kl_divergence(x, wide, jaxce.TopK(ids, log_probs.astype(dtype)), **options)
+        want = exactly(lambda x, y: dense(x, y, beta), x, y)
+        np.testing.assert_allclose(values, want, rtol=2e-5 if dtype == jnp.float32 else 0.05)
 
 
-def test_a_confident_teacher_keeps_the_reverse_divergence_finite():
-    """Its k probabilities round to a sum of 1; the others have no exact 0."""
+def test_a_confident_teacher_leaves_digits_for_the_others():
+    """The reverse divergence needs the logarithm of what is left of 1."""
+    for gap in (12, 18):
+        y = np.zeros((1, 1000))
+        y[0, 0] = gap
+        with jax.enable_x64(True):
+            log_probs = np.asarray(jax.nn.log_softmax(y))
+        x = RNG.normal(size=(1, 1000)).astype(np.float32)
+        teacher = jaxce.TopK(np.arange(4)[None], log_probs[:, :4].astype(np.float32))
+        value = jaxce.linear_kl_divergence(x, np.eye(1000, dtype=np.float32), teacher, beta=1.0)
+
+        def whole(x, log_probs=log_probs):
+            p, q = np.exp(log_probs[0]), np.asarray(jax.nn.softmax(x))[0]
+            p, q = (np.append(a[:4], a[4:].sum()) for a in (p, q))
+            return np.sum(q * np.log(q / p))
+
+        np.testing.assert_allclose(value, exactly(whole, x), rtol=1e-4)
+
+
+def test_a_teacher_without_doubt_keeps_the_reverse_divergence_finite():
     ids, log_probs = np.zeros((N, 1), int), np.zeros((N, 1), np.float32)
     value, gradient = jax.value_and_grad(
         lambda h: jaxce.linear_kl_divergence(h, W, jaxce.TopK(ids, log_probs), beta=1.0)

@@ -89,13 +89,19 @@ def test_a_frozen_layer_costs_one_product():
 @pytest.mark.parametrize(
     ("layers", "options", "message"),
     [
-        (((H, H), (W, W, W)), {}, r"hidden: got a tuple of 2; expected one for all layers, or a tuple of 3"),
+        (
+            ((H, H), (W, W, W)),
+            {},
+            r"kernel: got a tuple of 3 beside a tuple of 2 for hidden; expected an entry for each layer",
+        ),
         (((H, H), (W, W.T)), {}, r'kernel\[1\]: got shape \(6, 4\) for hidden\[1\] .* It fits kernel_layout="vd"'),
         (
             ((H, H[:1]), W),
             {},
             r"hidden\[1\]: got shape \(1, 7, 4\); expected the tokens of hidden\[0\]: \(2, 7\), features",
         ),
+        (((), W), {}, r"hidden: got an empty tuple; expected an array, or a tuple with an array for each layer"),
+        ((jaxce.LinearLogits(H, W), W), {}, r"hidden: got a LinearLogits; expected an array, or a tuple"),
         (
             (H, (W, W)),
             {"bias": (BIAS, BIAS[:2])},
@@ -103,8 +109,8 @@ def test_a_frozen_layer_costs_one_product():
         ),
         ((H, (W, W)), {"logit_softcap": (1.0, 0.0)}, r"logit_softcap\[1\]: got 0\.0; expected a number above 0"),
     ],
-    ids=["counts", "order", "tokens", "bias", "cap"],
+    ids=["counts", "order", "tokens", "none", "record", "bias", "cap"],
 )
 def test_mistakes_of_several_layers(layers, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         jaxce.linear_loss(lambda x, y: x[:, 0] + y[:, 0], *layers, **options)

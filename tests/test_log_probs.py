@@ -126,6 +126,16 @@ def test_ignored_ids_are_masked():
         assert_close(got, jax.tree.map(np.asarray, jaxce.log_probs(H @ W, LABELS, where=KEEP)))
 
 
+def test_the_values_beside_derivatives():
+    """A derivative computes ``log_z`` and entropy in another way than the value alone."""
+    for labels in (LABELS, CANDIDATES):
+        x = np.concatenate([50 * (H @ W)[:1], (H @ W)[1:]])
+        alone = jax.jit(jaxce.log_probs)(x, labels)
+        beside = jax.jit(lambda x, labels=labels: jax.vjp(lambda x: jaxce.log_probs(x, labels)[:3], x)[0])(x)
+        for a, b in zip(alone[:3], beside, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
 def test_invalid_ids_are_nan_under_jit():
     """In value and gradient of their own log-probability alone."""
     bad = CANDIDATES.copy()

@@ -46,11 +46,28 @@ MISTAKES = {
     "logits as log-probabilities": (
         jaxce.TopK(IDS, LOG_PROBS + 5),
         {},
-        r"teacher\.log_probs: 16 of 16 row sums are above 1; .* with jax\.nn\.log_softmax",
+        r"teacher\.log_probs: 16 of 16 row sums are above 1 or NaN; .* with jax\.nn\.log_softmax",
     ),
     "a tail of no name": (jaxce.TopK(IDS, LOG_PROBS, "rest"), {}, r"teacher\.tail: got 'rest'; expected one of"),
+    "a row without ids": (
+        jaxce.TopK(IDS, np.where(np.arange(N)[:, None] == 4, -np.inf, LOG_PROBS).astype(np.float32), "renormalize"),
+        {},
+        r"teacher\.ids: 1 of 16 rows is without an id; first: number of ids 0 at position \(4,\)",
+    ),
+    "NaN as log-probability": (
+        jaxce.TopK(IDS, LOG_PROBS * np.nan),
+        {},
+        r"teacher\.log_probs: 16 of 16 row sums are above 1 or NaN; first: .* nan at position \(0,\)\.$",
+    ),
+    "a tuple": ((TH, TW), {}, r"teacher: got a tuple; expected a LinearLogits\(hidden, kernel\), a TopK"),
+    "no teacher": (None, {}, r"teacher: got a NoneType; expected a LinearLogits"),
+    "a flag as beta": (TH @ TW, {"beta": True}, r"beta: got a bool; expected a number"),
     "beta": (TH @ TW, {"beta": 1.5}, r"beta: got 1\.5; expected a number in \[0, 1\]"),
-    "an array as beta": (TH @ TW, {"beta": jnp.ones(())}, r"beta: got a ArrayImpl; expected a Python number"),
+    "an array as beta": (
+        TH @ TW,
+        {"beta": jnp.ones(())},
+        r"beta: got a ArrayImpl; expected a number of Python or NumPy",
+    ),
     "temperature": (TH @ TW, {"temperature": 0}, r"temperature: got 0; expected a number above 0 and finite"),
 }
 
@@ -62,12 +79,12 @@ def test_mistakes(name):
         jaxce.linear_kl_divergence(H, W, teacher, **options)
 
 
-@pytest.mark.parametrize("name", ["an id outside", "an id twice", "logits as log-probabilities"])
+@pytest.mark.parametrize("name", ["an id outside", "an id twice", "logits as log-probabilities", "a row without ids"])
 def test_traced_values_become_nan(name):
     """In value and gradient, and under `debug` they raise."""
     teacher, _, message = MISTAKES[name]
     first = jax.tree.map(
-        lambda wrong, right: np.where(np.arange(N)[:, None] == 4, wrong, right), teacher, jaxce.TopK(IDS, LOG_PROBS)
+        lambda wrong, right: np.where(np.arange(N)[:, None] == 4, wrong, right), teacher, jaxce.TopK(IDS, LOG_PROBS, teacher.tail)
     )
 
     def loss(h, teacher):

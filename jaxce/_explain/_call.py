@@ -134,7 +134,7 @@ class Call:
 def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:
     """The call with its arguments by name; functions that are no loss of this package raise."""
     names = inspect.signature(loss).parameters if callable(loss) else {}
-    if "reduction" not in names or "f" in names or not {"axis", "hidden"} & {*names}:
+    if "reduction" not in names or {"f", "teacher"} & {*names} or not {"axis", "hidden"} & {*names}:
         raise TypeError(f"loss: got {loss!r}; expected a loss of jaxce, such as jaxce.cross_entropy.")
     try:
         return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
