@@ -15,7 +15,9 @@ number differ.
 
 import argparse
 import math
+import statistics
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -133,10 +135,11 @@ def mesh_of(devices: int) -> Mesh:
 
 
 class Run(NamedTuple):
-    """A trained model, the loss of each step, and pairs of a step and a held-out loss."""
+    """A trained model, the loss and the time of each step, and pairs of a step and a held-out loss."""
 
     model: Transformer
     losses: list[float]
+    seconds: list[float]
     held_out: list[tuple[int, float]]
 
 
@@ -157,12 +160,14 @@ def train(
     """Trains a model for the first ``stop`` of ``steps`` steps, without a measurement, or for all of them."""
     rows, held_out = data
     rng = np.random.default_rng(seed)
-    run = Run(Transformer(TEACHER_WIDTH if name == "teacher" else STUDENT_WIDTH, nnx.Rngs(seed)), [], [])
+    run = Run(Transformer(TEACHER_WIDTH if name == "teacher" else STUDENT_WIDTH, nnx.Rngs(seed)), [], [], [])
     optimizer = nnx.Optimizer(run.model, adam(RATES[name], steps), wrt=nnx.Param)
     devices = jax.sharding.get_abstract_mesh().size
     for step in (bar := tqdm(range(1, 1 + (stop or steps)), desc=f"{name}, seed {seed}, devices: {devices}")):
         batch = jax.device_put(rows[rng.integers(len(rows), size=ROWS)], P("data"))
+        start = time.perf_counter()
         run.losses.append(float(train_step(run.model, optimizer, teacher, batch)))
+        run.seconds.append(time.perf_counter() - start)
         if not stop and (step == steps or step % max(1, steps // MEASUREMENTS) == 0):
             run.held_out.append((step, float(held_out_loss(run.model, jax.device_put(held_out, P("data"))))))
         bar.set_postfix(loss=f"{run.losses[-1]:.3f}")
@@ -205,20 +210,19 @@ def compare_devices(
 
 
 def print_perplexities(teacher: Run, students: dict[str, list[Run]]) -> None:
-    print(
-        f"\n{'held-out perplexity':<20}" + "".join(f"{f'seed {i}':>9}" for i in range(SEEDS)) + f"{'mean':>9}{'std':>7}"
-    )
-    print(f"{'teacher':<20}{math.exp(teacher.held_out[-1][1]):>9.1f}")
-    found = {name: np.exp([run.held_out[-1][1] for run in runs]) for name, runs in students.items()}
-    for name, of_seeds in found.items():
-        numbers = "".join(f"{number:>9.1f}" for number in of_seeds)
-        print(f"{name:<20}{numbers}{of_seeds.mean():>9.1f}{of_seeds.std(ddof=1):>7.1f}")
+    """Prints them for each seed, with mean and standard deviation, and the median time of a step."""
+    columns = [*(f"seed {i}" for i in range(SEEDS)), "mean", "std", "ms a step"]
+    print(f"\n{'held-out perplexity':<20}" + "".join(f"{column:>10}" for column in columns))
+    found = {}
+    for name, runs in {"teacher": [teacher], **students}.items():
+        found[name] = np.exp([run.held_out[-1][1] for run in runs])
+        statistic = (found[name].mean(), found[name].std(ddof=1)) if len(runs) > 1 else ("", "")
+        numbers = [*found[name], *[""] * (SEEDS - len(runs)), *statistic]
+        milliseconds = 1000 * statistics.median(seconds for run in runs for seconds in run.seconds)
+        print(f"{name:<20}" + "".join(f"{x:>10.1f}" if x else " " * 10 for x in numbers) + f"{milliseconds:>10.0f}")
     ratios = found["ids and teacher"] / found["ids"]
-    print(f"{'ratio':<20}" + "".join(f"{ratio:>9.3f}" for ratio in ratios))
-    if max(ratios) < 1:
-        print("The teacher helps: the perplexity is lower from every seed.")
-    else:
-        print("The teacher does not help from every seed.")
+    print(f"{'ratio':<20}" + "".join(f"{ratio:>10.3f}" for ratio in ratios))
+    print("The teacher " + ("helps from every seed." if max(ratios) < 1 else "does not help from every seed."))
 
 
 def save_picture(path: Path, teacher: Run, students: dict[str, list[Run]], memory: dict[str, float]) -> None:
@@ -229,15 +233,15 @@ def save_picture(path: Path, teacher: Run, students: dict[str, list[Run]], memor
         for i, run in enumerate(runs):
             steps, losses = zip(*run.held_out, strict=True)
             left.plot(steps, np.exp(losses), "o-", color=color, markersize=3, label=None if i else f"student: {name}")
-    left.axhline(math.exp(teacher.held_out[-1][1]), color="#7f7f7f", linestyle="--", label="teacher, trained")
+    left.axhline(math.exp(teacher.held_out[-1][1]), color="#7f7f7f", linestyle="--", label="teacher")
     left.set(xlabel="step of the student", ylabel="perplexity of held-out tokens", yscale="log")
     left.set_title(f"One line per seed, {SEEDS} seeds", fontsize=10)
     left.yaxis.set_major_formatter("{x:.0f}")
     left.yaxis.set_minor_formatter("{x:.0f}")
     left.legend(frameon=False)
     right.bar_label(right.bar(list(memory), list(memory.values()), color="#9ecae1"), fmt="%.0f")
-    right.set_ylabel("temporary memory, MiB")
-    right.set_title("Student's loss and gradients", fontsize=10)
+    right.set_ylabel("temporary memory of loss and gradients, MiB")
+    right.set_title(f"{COMPARED_ROWS * LENGTH} tokens", fontsize=10)
     figure.savefig(path, dpi=120)
 
 
@@ -264,7 +268,9 @@ def main() -> None:
             for name, given in teachers.items()
         }
         print_perplexities(teacher, students)
-        memory, apart = compare(students["ids"][0].model, teacher.model, jnp.asarray(rows[:COMPARED_ROWS]))
+        memory, apart = compare(
+            students["ids"][0].model, teacher.model, jax.device_put(rows[:COMPARED_ROWS], P("data"))
+        )
     save_picture(args.out, teacher, students, memory)
     print(f"\nThe plot of the perplexities is in {args.out}")
     if args.devices > 1:
