@@ -7,10 +7,12 @@ of half its width train twice from three seeds: on ids alone, and on ids and the
 the same start. ``jaxce.linear_kl_divergence`` takes the hidden states and embeddings of both models, and materializes
 one chunk of their logits at a time. ``student_loss`` below is that loss.
 
-The script prints the perplexity of held-out files for each seed. Then it compares ``student_loss`` with ``dense_loss``,
-the same loss from logits: value, gradients, and temporary memory on a device. ``--devices 8`` splits the rows over
-eight fake CPU devices, and compares the first losses with those of one device. The script fails if two ways to the same
-number differ.
+The script prints the perplexity of held-out files for each seed. At equal steps the teacher helps. At equal time it
+does not: a step with the teacher takes twice as long, and 210 steps on ids alone reach a lower perplexity.
+
+Then it compares ``student_loss`` with ``dense_loss``, the same loss from logits: value, gradients, and temporary memory
+on a device. ``--devices 8`` splits the rows over eight fake CPU devices, and compares the first losses with those of
+one device. The script fails if two ways to the same number differ.
 """
 
 import argparse
@@ -214,16 +216,19 @@ def print_perplexities(teacher: Run, students: dict[str, list[Run]]) -> None:
     """Prints them for each seed, with mean and standard deviation, and the median time of a step."""
     columns = [*(f"seed {i}" for i in range(SEEDS)), "mean", "std", "ms a step"]
     print(f"\n{'held-out perplexity':<20}" + "".join(f"{column:>10}" for column in columns))
-    found = {}
+    found, milliseconds = {}, {}
     for name, runs in {"teacher": [teacher], **students}.items():
         found[name] = np.exp([run.held_out[-1][1] for run in runs])
         statistic = (found[name].mean(), found[name].std(ddof=1)) if len(runs) > 1 else ("", "")
         numbers = [*found[name], *[""] * (SEEDS - len(runs)), *statistic]
-        milliseconds = 1000 * statistics.median(seconds for run in runs for seconds in run.seconds)
-        print(f"{name:<20}" + "".join(f"{x:>10.1f}" if x else " " * 10 for x in numbers) + f"{milliseconds:>10.0f}")
+        milliseconds[name] = 1000 * statistics.median(seconds for run in runs for seconds in run.seconds)
+        cells = "".join(f"{number:>10.1f}" if number else " " * 10 for number in numbers)
+        print(f"{name:<20}{cells}{milliseconds[name]:>10.0f}")
     ratios = found["ids and teacher"] / found["ids"]
     print(f"{'ratio':<20}" + "".join(f"{ratio:>10.3f}" for ratio in ratios))
-    print("The teacher " + ("helps from every seed." if max(ratios) < 1 else "does not help from every seed."))
+    verdict = "helps" if max(ratios) < 1 else "does not help"
+    longer = milliseconds["ids and teacher"] / milliseconds["ids"]
+    print(f"The teacher {verdict} from every seed at equal steps. A step with it takes {longer:.1f} times as long.")
 
 
 def save_picture(path: Path, teacher: Run, students: dict[str, list[Run]], memory: dict[str, float]) -> None:
