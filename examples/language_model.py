@@ -160,7 +160,7 @@ def train(rows: np.ndarray, steps: int, args: argparse.Namespace) -> tuple[Trans
     return model, losses
 
 
-def load_data(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def load_data(seed: int, vocabulary: int = VOCABULARY, length: int = LENGTH) -> tuple[np.ndarray, np.ndarray]:
     """Returns rows of tokens for training, and rows of held-out files, unseen by model and tokenizer."""
     library = Path(sysconfig.get_path("stdlib"))
     # Some machines lack the tests; the encodings are tables of numbers.
@@ -176,25 +176,25 @@ def load_data(seed: int) -> tuple[np.ndarray, np.ndarray]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=["<|start|>", "<|padding|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(seen, trainer)
-    return pack(tokenizer, seen), pack(tokenizer, held_out)
+    return pack(tokenizer, seen, length), pack(tokenizer, held_out, length)
 
 
-def pack(tokenizer: Tokenizer, pieces: list[str]) -> np.ndarray:
+def pack(tokenizer: Tokenizer, pieces: list[str], length: int) -> np.ndarray:
     """Packs whole pieces into rows of tokens, with padding at the end. Pieces longer than a row are cut."""
     rows: list[list[int]] = [[]]
     for encoding in tokenizer.encode_batch(pieces):
-        for cut in range(0, len(encoding.ids), LENGTH - 1):
-            piece = [START, *encoding.ids[cut : cut + LENGTH - 1]]
-            if len(rows[-1]) + len(piece) > LENGTH:
+        for cut in range(0, len(encoding.ids), length - 1):
+            piece = [START, *encoding.ids[cut : cut + length - 1]]
+            if len(rows[-1]) + len(piece) > length:
                 rows.append([])
             rows[-1] += piece
-    return np.array([row + [PADDING] * (LENGTH - len(row)) for row in rows], np.int32)
+    return np.array([row + [PADDING] * (length - len(row)) for row in rows], np.int32)
 
 
 def frequency_loss(rows: np.ndarray, held_out: np.ndarray) -> float:
