@@ -1,6 +1,6 @@
 """Times log-probabilities and distillation over a linear layer beside whole logits; writes `layers.csv`.
 
-    python benchmarks/layers.py            # two minutes on two cores; then `python benchmarks/report.py`
+    python benchmarks/layers.py            # six minutes on two cores; then `python benchmarks/report.py`
     python benchmarks/layers.py --quick    # a smoke test with tiny arrays; keeps no results
 
 Time and memory are taken as in `run.py`. The errors of value and kernel gradient are relative to float64.
