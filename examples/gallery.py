@@ -291,7 +291,7 @@ def losses_of_jaxce() -> set[str]:
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
     losses = {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters}
-    return losses - {"reduce", "linear_loss", "linear_kl_divergence"}
+    return losses - {"reduce", "linear_loss", "distillation_loss", "linear_kl_divergence"}
 
 
 def main() -> None:

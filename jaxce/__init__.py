@@ -5,6 +5,7 @@ from types import ModuleType as _Module
 
 from jaxce._class_weights import balanced_class_weights as balanced_class_weights
 from jaxce._debug import debug as debug
+from jaxce._distillation import distillation_loss as distillation_loss
 from jaxce._distillation import linear_kl_divergence as linear_kl_divergence
 from jaxce._divergence import brier_loss as brier_loss
 from jaxce._divergence import entropy as entropy

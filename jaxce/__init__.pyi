@@ -347,6 +347,45 @@ def dice_loss(
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
+def distillation_loss(
+    logits: ArrayLike,
+    teacher: ArrayLike | TopK,
+    *,
+    temperature: Hyperparameter = 1.0,
+    beta: float = 0.0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    class_axis_name: AxisName | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def distillation_loss(
+    logits: ArrayLike,
+    teacher: ArrayLike | TopK,
+    *,
+    temperature: Hyperparameter = 1.0,
+    beta: float = 0.0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    class_axis_name: AxisName | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def distillation_loss(
+    logits: ArrayLike,
+    teacher: ArrayLike | TopK,
+    *,
+    temperature: Hyperparameter = 1.0,
+    beta: float = 0.0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    class_axis_name: AxisName | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
 def entropy(
     logits: ArrayLike,
     *,

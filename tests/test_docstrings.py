@@ -11,7 +11,8 @@ import jaxce
 
 FAMILIES = {
     "softmax": "cross_entropy linear_cross_entropy nll_loss focal_loss poly1_loss generalized_cross_entropy"
-    " brier_loss entropy kl_divergence js_divergence linear_loss log_probs linear_log_probs linear_kl_divergence",
+    " brier_loss entropy kl_divergence js_divergence linear_loss log_probs linear_log_probs distillation_loss"
+    " linear_kl_divergence",
     "sigmoid": "sigmoid_binary_cross_entropy binary_cross_entropy sigmoid_focal_loss asymmetric_loss soft_margin_loss",
     "margin": "multiclass_hinge_loss multilabel_margin_loss multilabel_soft_margin_loss",
     "region": "dice_loss tversky_loss jaccard_loss lovasz_softmax lovasz_hinge",
@@ -22,6 +23,7 @@ FAMILIES = {
 SENTENCES = {
     ("softmax", "has_aux"): 2,  # linear_loss takes the results of a function
     ("softmax", "hidden"): 2,  # linear_loss takes those of several layers
+    ("softmax", "teacher"): 2,  # that of linear_kl_divergence may be a layer
     ("softmax", "labels"): 3,  # linear_cross_entropy takes ids alone, and log_probs several
     ("sigmoid", "labels"): 2,  # soft_margin_loss takes 1 and -1
     ("margin", "labels"): 2,  # ids, or a label for each class
