@@ -59,7 +59,11 @@ MISTAKES = {
         {},
         r"teacher\.log_probs: 16 of 16 row sums are above 1 or NaN; first: .* nan at position \(0,\)\.$",
     ),
-    "a tuple": ((TH, TW), {}, r"teacher: got a tuple; expected logits, a TopK.* or for a linear student a LinearLogits\(hidden, kernel"),
+    "a tuple": (
+        (TH, TW),
+        {},
+        r"teacher: got a tuple; expected logits, a TopK.* or for a linear student a LinearLogits",
+    ),
     "no teacher": (None, {}, r"teacher: got a NoneType; expected logits, a TopK"),
     "a flag as beta": (TH @ TW, {"beta": True}, r"beta: got a bool; expected a number"),
     "beta": (TH @ TW, {"beta": 1.5}, r"beta: got 1\.5; expected a number in \[0, 1\]"),
