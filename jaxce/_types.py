@@ -104,9 +104,9 @@ class Probs:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SoftmaxInputs(Inputs):
-    """Logits of exclusive classes with their labels."""
+    """Logits of exclusive classes with their labels: `Ids` or `Probs`, or a teacher in the place of labels."""
 
-    labels: Ids | Probs
+    labels: Any
     class_axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
 
 

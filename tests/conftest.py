@@ -74,6 +74,13 @@ def thin(request):
 
 
 @pytest.fixture
+def unannotated(request):
+    """Run-time checks of annotations raise before the library does, and add frames between it and its caller."""
+    if request.config.getoption("--jaxtyping-packages", None):
+        pytest.skip("the annotations raise first")
+
+
+@pytest.fixture
 def x64():
     with jax.enable_x64(True):
         yield

@@ -137,6 +137,7 @@ def test_16_bits_are_reduced_in_float32(dtype):
     assert gradient.dtype == dtype
 
 
+@pytest.mark.usefixtures("unannotated")
 def test_mistakes():
     for teacher, message in (
         (Y[:, :3], r"teacher: got shape \(2, 3, 3, 4\); expected logits of shape \(2, 8, 3, 4\)"),

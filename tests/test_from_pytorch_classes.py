@@ -276,13 +276,6 @@ def test_a_loss_lives_in_a_flax_module():
     np.testing.assert_allclose(again(X, Y), model(X, Y))
 
 
-@pytest.fixture
-def unannotated(request):
-    """Run-time checks of annotations raise before the library does, and add frames between it and its caller."""
-    if request.config.getoption("--jaxtyping-packages", None):
-        pytest.skip("the annotations raise first")
-
-
 @pytest.mark.usefixtures("unannotated")
 def test_making_and_calling_are_two_things():
     with pytest.raises(TypeError, match=r"CrossEntropyLoss\(\)\(input, target\)"):

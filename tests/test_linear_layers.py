@@ -111,6 +111,7 @@ def test_a_frozen_layer_costs_one_product():
     ],
     ids=["counts", "order", "tokens", "none", "record", "bias", "cap"],
 )
+@pytest.mark.usefixtures("unannotated")
 def test_mistakes_of_several_layers(layers, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         jaxce.linear_loss(lambda x, y: x[:, 0] + y[:, 0], *layers, **options)

@@ -48,7 +48,11 @@ MISTAKES = {
         {},
         r"teacher\.log_probs: 16 of 16 row sums are above 1 or NaN; .* with jax\.nn\.log_softmax",
     ),
-    "a tail of no name": (jaxce.TopK(IDS, LOG_PROBS, "rest"), {}, r"teacher\.tail: got 'rest'; expected one of"),
+    "a tail of no name": (
+        lambda: jaxce.TopK(IDS, LOG_PROBS, "rest"),
+        {},
+        r"teacher\.tail: got 'rest'; expected one of",
+    ),
     "a row without ids": (
         jaxce.TopK(IDS, np.where(np.arange(N)[:, None] == 4, -np.inf, LOG_PROBS).astype(np.float32), "renormalize"),
         {},
@@ -77,10 +81,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.usefixtures("unannotated")
 def test_mistakes(name):
     teacher, options, message = MISTAKES[name]
     with pytest.raises((TypeError, ValueError), match=message):
-        jaxce.linear_kl_divergence(H, W, teacher, **options)
+        jaxce.linear_kl_divergence(H, W, teacher() if callable(teacher) else teacher, **options)
 
 
 @pytest.mark.parametrize("name", ["an id outside", "an id twice", "logits as log-probabilities", "a row without ids"])
