@@ -158,6 +158,12 @@ def psum_classes(value: Array, class_axis_name: AxisName | None) -> Array:
     return value if class_axis_name is None else lax.psum(value, class_axis_name)
 
 
+def max_over_classes(x: Array, axis: int, class_axis_name: AxisName | None) -> Array:
+    """The maximum over all classes, also those of other shards, without a gradient: any number serves a logsumexp."""
+    top = lax.stop_gradient(jnp.max(x, axis))
+    return top if class_axis_name is None else lax.pmax(top, class_axis_name)
+
+
 def is_static(shape: Shape) -> bool:
     """Whether all sizes are integers, and none a symbol of `jax.export`."""
     return all(isinstance(n, int) for n in shape)

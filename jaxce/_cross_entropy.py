@@ -37,6 +37,7 @@ from jaxce._class_axis import (
     expand_class_axis,
     is_label,
     mask_rows,
+    max_over_classes,
     psum_classes,
     take_class,
 )
@@ -244,9 +245,7 @@ def _differentiable_log_z_and_entropy(
     Up to 0.10, JAX takes second derivatives of a scan from the body of a function within it, not from its rule.
     """
     x = mask_rows(x, mask, axis)
-    top = lax.stop_gradient(jnp.max(x, axis))
-    top = top if axis_name is None else lax.pmax(top, axis_name)
-    m = clip_to_finite(top.astype(compute_dtype(x)))
+    m = clip_to_finite(max_over_classes(x, axis, axis_name).astype(compute_dtype(x)))
     gap = expand_class_axis(m, axis) - x.astype(m.dtype)
     e = jnp.exp(-gap)
     s, moment = (psum_classes(jnp.sum(a, axis), axis_name) for a in (e, safe_multiply(e, gap)))

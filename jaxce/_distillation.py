@@ -10,7 +10,15 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
-from jaxce._class_axis import expand_class_axis, is_label, is_local_class, local_ids, mask_rows, psum_classes
+from jaxce._class_axis import (
+    expand_class_axis,
+    is_label,
+    is_local_class,
+    local_ids,
+    mask_rows,
+    max_over_classes,
+    psum_classes,
+)
 from jaxce._inputs import open_logits
 from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
@@ -167,9 +175,9 @@ def linear_kl_divergence(
         [1.206 0.518]
 
     See Also:
-        ``kl_divergence``: of given logits and probabilities.
+        ``distillation_loss``: takes the logits themselves.
         ``linear_log_probs``: the log-probabilities of a teacher's candidates.
-        ``TopK``: the three meanings of classes that a teacher does not name.
+        ``TopK``: the rules for classes that a teacher does not name.
 
     Source:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
@@ -256,8 +264,7 @@ def _kl_terms(p: Array, log_p: Array, log_q: Array) -> Array:
 
 
 def _log_softmax(x: Array, axis: int, axis_name: AxisName | None) -> Array:
-    m = lax.stop_gradient(jnp.max(x, axis, keepdims=True))
-    m = m if axis_name is None else lax.pmax(m, axis_name)
+    m = jnp.expand_dims(max_over_classes(x, axis, axis_name), axis)
     return (x - m) - jnp.log(psum_classes(jnp.sum(jnp.exp(x - m), axis, keepdims=True), axis_name))
 
 
@@ -299,8 +306,7 @@ def _log_rest(log_p: Array, axis: int) -> Array:
 def _log_sum_exp_without(x: Array, ids: Array, axis: int, axis_name: AxisName | None) -> Array:
     """The logsumexp over the classes that are none of the ids; ``-inf`` without any."""
     x = jnp.where(_is_any(ids, x, axis), -jnp.inf, x)
-    m = lax.stop_gradient(jnp.max(x, axis))
-    m = m if axis_name is None else lax.pmax(m, axis_name)
+    m = max_over_classes(x, axis, axis_name)
     m = jnp.where(jnp.isneginf(m), 0, m)
     s = psum_classes(jnp.sum(jnp.exp(x - expand_class_axis(m, axis)), axis), axis_name)
     return jnp.where(s == 0, -jnp.inf, m + jnp.log(jnp.where(s == 0, 1, s)))

@@ -119,7 +119,7 @@ def _open_top_k(
 ) -> tuple[Ids, Array]:
     """The ids of each example, which differ, and their log-probabilities, whose probabilities sum to at most 1."""
     ids, log_p = integer_labels(teacher.ids, name="teacher.ids"), floating("teacher.log_probs", teacher.log_probs)
-    examples = (*shape[:axis], *shape[axis + 1 :])
+    examples = shape[:axis] + shape[axis + 1 :]
     if ids.ndim != len(shape) or example_shape(ids, axis) != examples:
         several = ", ".join(map(str, (*shape[:axis], "k", *shape[axis + 1 :])))
         raise ValueError(f"teacher.ids: got shape {ids.shape}; expected k ids of each example: ({several}).")

@@ -270,7 +270,7 @@ class TopK:
         1.288
 
     See Also:
-        ``linear_kl_divergence``: takes it as a teacher.
+        ``distillation_loss``, ``linear_kl_divergence``: take it as a teacher.
         ``linear_log_probs``: log-probabilities of given ids, for the teacher.
     """
 
