@@ -28,6 +28,7 @@ from jaxce._margins import multiclass_hinge_loss as multiclass_hinge_loss
 from jaxce._margins import multilabel_margin_loss as multilabel_margin_loss
 from jaxce._margins import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from jaxce._margins import soft_margin_loss as soft_margin_loss
+from jaxce._region_total import RegionTotal as RegionTotal
 from jaxce._regions import dice_loss as dice_loss
 from jaxce._regions import jaccard_loss as jaccard_loss
 from jaxce._regions import tversky_loss as tversky_loss

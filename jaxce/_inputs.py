@@ -296,14 +296,13 @@ def one_axis(keyword: str, name: str, shape: Shape, axis: int) -> int:
     return axis % len(shape)
 
 
-def shards(class_axis_name: AxisName | None) -> int:
-    """The number of shards of the class axis."""
+def shards(axis_name: AxisName | None, keyword: str = "class_axis_name") -> int:
+    """The number of devices along a mesh axis."""
     try:
-        return 1 if class_axis_name is None else int(jax.lax.axis_size(class_axis_name))
+        return 1 if axis_name is None else int(jax.lax.axis_size(axis_name))
     except (NameError, TypeError):
-        raise ValueError(
-            f"class_axis_name: got {class_axis_name!r}; expected a mesh axis of the surrounding shard_map."
-        ) from None
+        expected = "expected a mesh axis of the surrounding shard_map"
+        raise ValueError(f"{keyword}: got {axis_name!r}; {expected}.") from None
 
 
 def _label_array(

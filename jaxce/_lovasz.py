@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxce._numerics import safe_divide, safe_multiply
 from jaxce._region_inputs import open_regions
-from jaxce._region_sums import in_rows, over_classes, region_logits, region_probs
+from jaxce._region_sums import average_classes, in_rows, of_examples, region_logits, region_probs, sum_in_regions
 from jaxce._types import Activation, Reduced, Reduction, RegionInputs
 from jaxce.reductions import run_loss
 
@@ -20,7 +20,9 @@ def lovasz_softmax(
     axis: int | None = -1,
     batch_axis: int | None = 0,
     activation: Activation = "softmax",
+    average: Literal["macro", "none"] = "macro",
     absent: Literal["count", "skip"] = "skip",
+    include_background: bool = True,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -39,11 +41,13 @@ def lovasz_softmax(
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
         activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        average: over classes: ``"macro"``, their mean; ``"none"``, one loss for each class.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
+        include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -79,6 +83,8 @@ def lovasz_softmax(
         batch_axis=batch_axis,
         activation=activation,
         absent=absent,
+        average=average,
+        include_background=include_background,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
@@ -89,8 +95,9 @@ def lovasz_softmax(
 
 
 def _lovasz_softmax(x: RegionInputs) -> tuple[Array, Array]:
-    p, y, n = region_probs(x)
-    return over_classes(x, _lovasz_extension(x, jnp.abs(y - p), y, n), y, n)
+    z, y, n = region_logits(x)
+    p = region_probs(z, x.activation, x.pixels.axis)
+    return _averaged(x, _lovasz_extension(x, jnp.abs(y - p), y, n), y, n)
 
 
 def lovasz_hinge(
@@ -99,10 +106,13 @@ def lovasz_hinge(
     *,
     axis: int | None = None,
     batch_axis: int | None = 0,
+    average: Literal["macro", "none"] = "macro",
     absent: Literal["count", "skip"] = "count",
+    include_background: bool = True,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    ignore_index: int | Array | None = None,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Lovasz hinge: ``sum_i e_i (J_i - J_{i-1})`` of the sorted margin errors ``e = max(0, 1 - x (2 y - 1))``.
@@ -116,10 +126,13 @@ def lovasz_hinge(
         labels: 1 for foreground, 0 for background, or in between; bool, integer or floating, shaped like the logits.
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        average: over classes: ``"macro"``, their mean; ``"none"``, one loss for each class.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
+        include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        ignore_index: integer label that means "no label"; pixels with it are masked, in one class.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -155,10 +168,12 @@ def lovasz_hinge(
         batch_axis=batch_axis,
         activation="sigmoid",
         absent=absent,
+        average=average,
+        include_background=include_background,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
-        ignore_index=None,
+        ignore_index=ignore_index,
         reduction=reduction,
     )
     return run_loss(_lovasz_hinge, x, reduction)
@@ -167,7 +182,11 @@ def lovasz_hinge(
 def _lovasz_hinge(x: RegionInputs) -> tuple[Array, Array]:
     z, y, n = region_logits(x)
     errors = jnp.maximum(1 - z * (2 * y - 1), 0)
-    return over_classes(x, _lovasz_extension(x, errors, y, n), y, n)
+    return _averaged(x, _lovasz_extension(x, errors, y, n), y, n)
+
+
+def _averaged(x: RegionInputs, losses: Array, y: Array, n: Array) -> tuple[Array, Array]:
+    return of_examples(x, *average_classes(x.rule, losses, sum_in_regions(x, n * y), sum_in_regions(x, n)))
 
 
 def _lovasz_extension(x: RegionInputs, errors: Array, y: Array, n: Array) -> Array:

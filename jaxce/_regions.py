@@ -9,9 +9,8 @@ from jax.typing import ArrayLike
 
 from jaxce._numerics import safe_divide, safe_power
 from jaxce._region_inputs import open_regions
-from jaxce._region_sums import over_classes, over_pixels, region_probs
-from jaxce._types import Activation, Hyperparameter, Reduced, Reduction, RegionInputs
-from jaxce.reductions import run_loss
+from jaxce._region_total import run_regions
+from jaxce._types import Activation, Average, AxisName, Hyperparameter, Reduced, Reduction, RegionRule, SoftCounts
 
 
 def dice_loss(
@@ -19,10 +18,16 @@ def dice_loss(
     labels: ArrayLike,
     *,
     smooth: Hyperparameter = 1.0,
+    smooth_divisor: Hyperparameter | None = None,
+    log_loss: bool = False,
+    soft_counts: SoftCounts = "product",
     axis: int | None = -1,
     batch_axis: int | None = 0,
+    axis_name: AxisName | None = None,
     activation: Activation = "softmax",
+    average: Average = "macro",
     absent: Literal["count", "skip"] = "count",
+    include_background: bool = True,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -38,15 +43,21 @@ def dice_loss(
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
         labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
-        smooth: added to numerator and denominator, at least 0.
+        smooth: added to the numerator, at least 0.
+        smooth_divisor: added to the denominator, at least 0; None is ``smooth``, a smaller one permits losses below 0.
+        log_loss: True for ``-log`` of the quotient in place of one minus it.
+        soft_counts: products ``p y``; ``"squared"``, V-Net's divisor; ``"minimum"``, 0 at ``p = y`` for soft labels.
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        axis_name: mesh axes over which the counts are summed, inside ``shard_map``: devices with parts of each region.
         activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        average: ``"macro"``, of classes; ``"micro"``, of summed counts; ``"volume"``, these over volume**2; ``"none"``.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
+        include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -86,21 +97,26 @@ def dice_loss(
         batch_axis=batch_axis,
         activation=activation,
         absent=absent,
+        average=average,
+        averages=("macro", "micro", "volume", "none"),
+        log_loss=log_loss,
+        include_background=include_background,
+        soft_counts=soft_counts,
+        axis_name=axis_name,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
         smooth=(smooth, 0, math.inf),
+        smooth_divisor=(smooth_divisor, 0, math.inf, None),
         reduction=reduction,
     )
-    return run_loss(_dice_loss, x, reduction)
+    return run_regions(_dice_loss, x, reduction)
 
 
-def _dice_loss(x: RegionInputs) -> tuple[Array, Array]:
-    """``1 - (2 TP + s) / (2 TP + FP + FN + s) = (FP + FN) / (2 TP + FP + FN + s)``."""
-    p, y, n = region_probs(x)
-    tp, fp, fn = _soft_counts(x, p, y, n)
-    return over_classes(x, safe_divide(fp + fn, 2 * tp + (fp + fn) + x["smooth"], 0), y, n)
+def _dice_loss(rule: RegionRule, tp: Array, fp: Array, fn: Array) -> Array:
+    """``1 - (2 TP + s) / (2 TP + FP + FN + t)``."""
+    return _quotient_loss(rule, 2 * tp, fp + fn)
 
 
 def tversky_loss(
@@ -111,10 +127,16 @@ def tversky_loss(
     beta: Hyperparameter = 0.5,
     gamma: Hyperparameter = 1.0,
     smooth: Hyperparameter = 1.0,
+    smooth_divisor: Hyperparameter | None = None,
+    log_loss: bool = False,
+    soft_counts: SoftCounts = "product",
     axis: int | None = -1,
     batch_axis: int | None = 0,
+    axis_name: AxisName | None = None,
     activation: Activation = "softmax",
+    average: Average = "macro",
     absent: Literal["count", "skip"] = "count",
+    include_background: bool = True,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -133,15 +155,21 @@ def tversky_loss(
         alpha: weight of false positives, at least 0.
         beta: weight of false negatives, at least 0; 0.7 with ``alpha`` 0.3 favours recall of small regions.
         gamma: focal exponent, at least 0; the paper's gamma is ``1 / gamma``.
-        smooth: added to numerator and denominator, at least 0.
+        smooth: added to the numerator, at least 0.
+        smooth_divisor: added to the denominator, at least 0; None is ``smooth``, a smaller one permits losses below 0.
+        log_loss: True for ``-log`` of the quotient in place of one minus it.
+        soft_counts: products ``p y``; ``"squared"``, V-Net's divisor; ``"minimum"``, 0 at ``p = y`` for soft labels.
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        axis_name: mesh axes over which the counts are summed, inside ``shard_map``: devices with parts of each region.
         activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        average: ``"macro"``, of classes; ``"micro"``, of summed counts; ``"volume"``, these over volume**2; ``"none"``.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
+        include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -180,6 +208,12 @@ def tversky_loss(
         batch_axis=batch_axis,
         activation=activation,
         absent=absent,
+        average=average,
+        averages=("macro", "micro", "volume", "none"),
+        log_loss=log_loss,
+        include_background=include_background,
+        soft_counts=soft_counts,
+        axis_name=axis_name,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
@@ -188,17 +222,15 @@ def tversky_loss(
         beta=(beta, 0, math.inf),
         gamma=(gamma, 0, math.inf),
         smooth=(smooth, 0, math.inf),
+        smooth_divisor=(smooth_divisor, 0, math.inf, None),
         reduction=reduction,
     )
-    return run_loss(_tversky_loss, x, reduction)
+    return run_regions(_tversky_loss, x, reduction)
 
 
-def _tversky_loss(x: RegionInputs) -> tuple[Array, Array]:
-    """``(1 - T)**gamma``, with ``1 - T = (alpha FP + beta FN) / (TP + alpha FP + beta FN + s)``."""
-    p, y, n = region_probs(x)
-    tp, fp, fn = _soft_counts(x, p, y, n)
-    errors = x["alpha"] * fp + x["beta"] * fn
-    return over_classes(x, safe_power(safe_divide(errors, tp + errors + x["smooth"], 0), x["gamma"]), y, n)
+def _tversky_loss(rule: RegionRule, tp: Array, fp: Array, fn: Array) -> Array:
+    """``(1 - (TP + s) / (TP + alpha FP + beta FN + t))**gamma``."""
+    return safe_power(_quotient_loss(rule, tp, rule["alpha"] * fp + rule["beta"] * fn), rule["gamma"])
 
 
 def jaccard_loss(
@@ -206,10 +238,16 @@ def jaccard_loss(
     labels: ArrayLike,
     *,
     smooth: Hyperparameter = 1.0,
+    smooth_divisor: Hyperparameter | None = None,
+    log_loss: bool = False,
+    soft_counts: SoftCounts = "product",
     axis: int | None = -1,
     batch_axis: int | None = 0,
+    axis_name: AxisName | None = None,
     activation: Activation = "softmax",
+    average: Average = "macro",
     absent: Literal["count", "skip"] = "count",
+    include_background: bool = True,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -225,15 +263,21 @@ def jaccard_loss(
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
         labels: class ids ``[batch, ...]``, or probabilities like the logits; binary for ``"sigmoid"`` or no ``axis``.
-        smooth: added to numerator and denominator, at least 0.
+        smooth: added to the numerator, at least 0.
+        smooth_divisor: added to the denominator, at least 0; None is ``smooth``, a smaller one permits losses below 0.
+        log_loss: True for ``-log`` of the quotient in place of one minus it.
+        soft_counts: products ``p y``; ``"squared"``, V-Net's divisor; ``"minimum"``, 0 at ``p = y`` for soft labels.
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
+        axis_name: mesh axes over which the counts are summed, inside ``shard_map``: devices with parts of each region.
         activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
+        average: ``"macro"``, of classes; ``"micro"``, of summed counts; ``"volume"``, these over volume**2; ``"none"``.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
+        include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        where: bool mask, True for valid pixels, ``[batch, ...]`` with no class axis; size-1 axes broadcast.
-        ignore_index: class id that means "no label", any integer; examples with it are masked.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
+        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -270,23 +314,37 @@ def jaccard_loss(
         batch_axis=batch_axis,
         activation=activation,
         absent=absent,
+        average=average,
+        averages=("macro", "micro", "volume", "none"),
+        log_loss=log_loss,
+        include_background=include_background,
+        soft_counts=soft_counts,
+        axis_name=axis_name,
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
         ignore_index=ignore_index,
         smooth=(smooth, 0, math.inf),
+        smooth_divisor=(smooth_divisor, 0, math.inf, None),
         reduction=reduction,
     )
-    return run_loss(_jaccard_loss, x, reduction)
+    return run_regions(_jaccard_loss, x, reduction)
 
 
-def _jaccard_loss(x: RegionInputs) -> tuple[Array, Array]:
-    """``1 - (TP + s) / (TP + FP + FN + s) = (FP + FN) / (TP + FP + FN + s)``."""
-    p, y, n = region_probs(x)
-    tp, fp, fn = _soft_counts(x, p, y, n)
-    return over_classes(x, safe_divide(fp + fn, tp + (fp + fn) + x["smooth"], 0), y, n)
+def _jaccard_loss(rule: RegionRule, tp: Array, fp: Array, fn: Array) -> Array:
+    """``1 - (TP + s) / (TP + FP + FN + t)``."""
+    return _quotient_loss(rule, tp, fp + fn)
 
 
-def _soft_counts(x: RegionInputs, p: Array, y: Array, n: Array) -> tuple[Array, ...]:
-    """``TP = sum p y``, ``FP = sum p (1 - y)``, ``FN = sum (1 - p) y`` of each class, over pixels of weight ``n``."""
-    return tuple(over_pixels(x, jnp.sum, n * a) for a in (p * y, p * (1 - y), (1 - p) * y))
+def _quotient_loss(rule: RegionRule, hits: Array, errors: Array) -> Array:
+    """``1 - Q`` or ``-log Q`` of ``Q = (hits + s) / (hits + errors + t)``, without cancellation.
+
+    ::
+
+        1 - Q = (errors + t - s) / (hits + errors + t)        -log Q = log1p((errors + t - s) / (hits + s))
+    """
+    s, t = rule["smooth"], rule["smooth_divisor"]
+    t, missing = (s, errors) if t is None else (t, errors + (t - s))
+    if rule.log_loss:
+        return jnp.log1p(safe_divide(missing, hits + s, jnp.where(missing > 0, jnp.inf, 0)))
+    return safe_divide(missing, hits + errors + t, 0)

@@ -19,6 +19,8 @@ PerExample: TypeAlias = Float[Array, "*examples"]
 ReductionName: TypeAlias = Literal["mean", "sum", "none", "total"]
 Tail: TypeAlias = Literal["other", "renormalize", "ignore"]
 Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]
+Average: TypeAlias = Literal["macro", "micro", "volume", "none"]
+SoftCounts: TypeAlias = Literal["product", "squared", "minimum"]
 REDUCTION_NAMES: tuple[str, ...] = get_args(ReductionName)
 Reduction: TypeAlias = ReductionName | Callable[[Array, Array], Any]
 Reduced: TypeAlias = Any
@@ -122,21 +124,38 @@ class SigmoidInputs(Inputs):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RegionRule:
+    """How the losses of the regions of all classes become one loss, with the hyperparameters of a region's loss."""
+
+    average: str = dataclasses.field(metadata={"static": True})
+    absent: str = dataclasses.field(metadata={"static": True})
+    log_loss: bool = dataclasses.field(metadata={"static": True})
+    class_weights: Float[Array, "..."] | None
+    hyperparameters: Hyperparameters
+
+    def __getitem__(self, name: str) -> Any:
+        return self.hyperparameters[name]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RegionInputs:
     """Pixels with their labels. Each class has one region per entry of ``batch_axis``, or one in all for None.
 
-    Mask and sample weights belong to pixels; regions always have weight 1.
+    Mask and sample weights belong to pixels; regions always have weight 1. Their counts are summed over ``axis_name``.
     """
 
     pixels: SoftmaxInputs | SigmoidInputs
+    rule: RegionRule
     batch_axis: int | None = dataclasses.field(metadata={"static": True})
     activation: str = dataclasses.field(metadata={"static": True})
-    absent: str = dataclasses.field(metadata={"static": True})
+    soft_counts: str = dataclasses.field(metadata={"static": True})
+    axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
     mask: ClassVar[None] = None
     sample_weights: ClassVar[None] = None
 
     def __getitem__(self, name: str) -> Any:
-        return self.pixels[name]
+        return self.rule[name]
 
 
 class LinearSharding(NamedTuple):

@@ -20,8 +20,12 @@ SHARED = "class_weights sample_weights where"
 SOFTMAX = f"{SHARED} ignore_index label_smoothing"
 LINEAR = f"{SOFTMAX} z_loss bias logit_scale logit_softcap"
 SIGMOID = f"{SHARED} label_smoothing"
+OVERLAP = f"{SHARED} ignore_index smooth smooth_divisor"
 
-EXECUTION = ("activation", "variant", "absent", "batch_axis", "kernel_layout", "chunk_size", "in_specs", "has_aux")
+EXECUTION = (
+    *("activation", "variant", "absent", "batch_axis", "kernel_layout", "chunk_size", "in_specs", "has_aux"),
+    *("average", "include_background", "soft_counts", "log_loss", "axis_name"),
+)
 """Keywords that the laws do not vary; each has tests of its own."""
 
 
@@ -107,13 +111,14 @@ CASES = [
     row("sigmoid_focal_loss", "element", "hard soft", f"{SIGMOID} alpha gamma"),
     row("asymmetric_loss", "element", "hard soft", f"{SIGMOID} gamma_pos gamma_neg clip"),
     row("soft_margin_loss", "element", "signs soft", SHARED),
-    row("dice_loss", "region", "ids probs", f"{SHARED} ignore_index smooth", fixed="activation=softmax"),
+    row("dice_loss", "region", "ids probs", OVERLAP, fixed="activation=softmax"),
+    row("dice_loss", "region", "ids probs", OVERLAP, fixed="average=volume soft_counts=squared"),
     row(
-        *("tversky_loss", "region", "ids probs", f"{SHARED} ignore_index alpha beta gamma smooth"),
-        fixed="activation=none absent=skip",
+        *("tversky_loss", "region", "ids probs", f"{OVERLAP} alpha beta gamma"),
+        fixed="activation=none absent=skip soft_counts=minimum",
         draw_input=draw_probs,
     ),
-    row("jaccard_loss", "region", "hard soft", f"{SHARED} ignore_index smooth", fixed="activation=sigmoid"),
+    row("jaccard_loss", "region", "hard soft", OVERLAP, fixed="activation=sigmoid average=micro"),
     row("lovasz_softmax", "region", "ids probs", f"{SHARED} ignore_index"),
-    row("lovasz_hinge", "region", "hard soft", SHARED),
+    row("lovasz_hinge", "region", "hard soft", f"{SHARED} ignore_index"),
 ]

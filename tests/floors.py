@@ -32,6 +32,7 @@ PLAN = [
         "_linear _linear_formulas _region_sums _batch_inputs",
         "the loop over chunks of tokens; what becomes of its logits; sums over pixels; checks for `value_and_grad`",
     ),
+    ("_region_total", "the counts of a region as a total"),
     (
         "_softmax _linear_loss _log_probs _focal _sigmoid _divergence _regions _lovasz _value_and_grad",
         "losses: arguments, formula, reduction; mean and gradient over microbatches and devices",

@@ -24,6 +24,7 @@ HYPERPARAMETERS = {
     "alpha": 0.75,
     "beta": 0.25,
     "smooth": 0.5,
+    "smooth_divisor": 1.25,
     "margin": 1.5,
     "p": 2,
 }

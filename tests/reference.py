@@ -259,79 +259,95 @@ def multiclass_hinge_loss(
     return _masked(weight * values, weight, sample_weights, _keep(labels, where, ignore_index))
 
 
-def _regions(of_class, x, labels, activation, absent, axis, class_weights, sample_weights, where, ignore_index):
-    """A loss of each class in each example, from its counted pixels alone, and the mean of those classes that count."""
+def _regions(loss, x, labels, *, activation, absent, axis, average="macro", include_background=True, power=1, **masks):
+    """``loss`` of a list of classes ``(w, p, y, n)`` in each example: of each class alone, or of all with weights."""
     x = np.asarray(x, float)
     classes, axis = x.shape[axis], axis % x.ndim
     hard = np.issubdtype(np.asarray(labels).dtype, np.integer) and np.ndim(labels) < x.ndim
     y = _soft_labels(labels, classes, axis) if hard else np.asarray(labels, float)
     p = {"softmax": lambda: _softmax(x, axis), "sigmoid": lambda: 1 / (1 + np.exp(-x)), "none": lambda: x}[activation]()
-    pixels = p.shape[:axis] + p.shape[axis + 1 :]
-    n = np.ones(pixels) if sample_weights is None else np.broadcast_to(np.asarray(sample_weights, float), pixels)
-    keep = _keep(labels, where, ignore_index)
-    n = np.where(True if keep is None else keep, n, 0.0)
-    p, y = (np.moveaxis(a, axis, -1) for a in (p, y))
-    values, weights = np.zeros(len(n)), np.zeros(len(n))
+    per_class = masks.pop("class_weights", None)
+    p, y, n = (np.moveaxis(a, axis, -1) for a in (p, y, _pixel_weights(labels, p.shape, axis, **masks)))
+    w = np.ones(classes) if per_class is None else np.array(np.broadcast_to(per_class, classes), float)
+    w[0] *= include_background
+    values, weights = np.zeros((2, len(n), classes)) if average == "none" else np.zeros((2, len(n)))
     for i in range(len(n)):
-        counted = n[i].ravel() != 0
-        rows = [a[i].reshape(-1, classes)[counted] for a in (p, y)]
-        weight = n[i].ravel()[counted]
-        per_class = np.ones(classes) if class_weights is None else np.broadcast_to(class_weights, classes)
-        losses = [
-            (w, of_class(*(r[:, c] for r in rows), weight))
-            for c, w in enumerate(per_class)
-            if len(weight) and (absent == "count" or rows[1][:, c].any())
-        ]
-        if losses:
-            values[i] = sum(w * loss for w, loss in losses) / sum(w for w, _ in losses)
-            weights[i] = 1
+        rows = [(w[c], *(a[i, ..., c][n[i, ..., c] != 0] for a in (p, y, n))) for c in range(classes)]
+        rows = {c: r for c, r in enumerate(rows) if r[0] and r[1].size and (absent == "count" or r[2].any())}
+        if average in ("micro", "volume"):
+            rows = list(rows.values()) if average == "micro" else _by_volume(list(rows.values()), power)
+            values[i], weights[i] = (loss(rows), 1) if rows else (0, 0)
+            continue
+        losses = {c: loss([(1.0, *r[1:])]) for c, r in rows.items()}
+        if average == "macro" and rows:
+            values[i], weights[i] = sum(w[c] * losses[c] for c in rows) / sum(w[c] for c in rows), 1
+        for c in rows if average == "none" else ():
+            values[i, c], weights[i, c] = w[c] * losses[c], w[c]
     return values, weights
 
 
-def tversky_loss(
-    logits,
-    labels,
-    *,
-    alpha=0.5,
-    beta=0.5,
-    gamma=1.0,
+def _by_volume(rows, power):
+    """Sudre et al., DLMIA 2017: weights 1 / volume**2, the largest for absent classes; the sum of volumes is kept."""
+    volumes = np.array([(n * y**power).sum() for _, _, y, n in rows])
+    if not volumes.any():
+        return rows
+    inverse = 1 / np.where(volumes > 0, volumes, volumes[volumes > 0].min()) ** 2
+    inverse *= volumes.sum() / (inverse * volumes).sum()
+    return [(w * factor, *rest) for factor, (w, *rest) in zip(inverse, rows, strict=True)]
+
+
+def _pixel_weights(labels, shape, axis, sample_weights=None, where=None, ignore_index=None):
+    """The weights of pixels and classes, 0 where masked; masks and weights without a class axis get one."""
+    n = np.ones(shape)
+    for a in (sample_weights, _keep(labels, where, ignore_index)):
+        if a is not None:
+            n = n * (np.expand_dims(a, axis) if np.ndim(a) == len(shape) - 1 else a)
+    return n
+
+
+def _overlap(
+    parts,
+    *arguments,
     smooth=1.0,
+    smooth_divisor=None,
+    log_loss=False,
+    soft_counts="product",
     activation="softmax",
     absent="count",
     axis=-1,
-    class_weights=None,
-    sample_weights=None,
-    where=None,
-    ignore_index=None,
+    exponent=1.0,
+    **options,
 ):
+    """One minus a quotient, of the overlap of predictions and labels and of their sizes."""
+    power = 2 if soft_counts == "squared" else 1
+
+    def loss(rows):
+        both = sum(w * (n * (np.minimum(p, y) if soft_counts == "minimum" else p * y)).sum() for w, p, y, n in rows)
+        predicted, labelled = (sum(r[0] * (r[3] * r[k] ** power).sum() for r in rows) for k in (1, 2))
+        numerator, denominator = parts(both, predicted, labelled)
+        quotient = (numerator + smooth) / (denominator + (smooth if smooth_divisor is None else smooth_divisor))
+        return (-np.log(quotient) if log_loss else 1 - quotient) ** exponent
+
+    return _regions(loss, *arguments, activation=activation, absent=absent, axis=axis, power=power, **options)
+
+
+def tversky_loss(logits, labels, *, alpha=0.5, beta=0.5, gamma=1.0, **options):
     """Salehi et al., MLMI 2017, eq. 3; Abraham and Khan, ISBI 2019, eq. 5."""
 
-    def of_class(p, y, n):
-        hits, alarms, misses = (n * p * y).sum(), (n * p * (1 - y)).sum(), (n * (1 - p) * y).sum()
-        return (1 - (hits + smooth) / (hits + alpha * alarms + beta * misses + smooth)) ** gamma
+    def parts(both, predicted, labelled):
+        return both, both + alpha * (predicted - both) + beta * (labelled - both)
 
-    return _regions(
-        of_class, logits, labels, activation, absent, axis, class_weights, sample_weights, where, ignore_index
-    )
+    return _overlap(parts, logits, labels, exponent=gamma, **options)
 
 
-def dice_loss(logits, labels, *, smooth=1.0, **options):
-    """Milletari et al., 3DV 2016, with plain sums: by sizes and overlap."""
-    return _overlap(lambda both, sizes: 1 - (2 * both + smooth) / (sizes + smooth), logits, labels, **options)
+def dice_loss(logits, labels, **options):
+    """Milletari et al., 3DV 2016, with plain sums, or squares in the divisor: by sizes and overlap."""
+    return _overlap(lambda both, predicted, labelled: (2 * both, predicted + labelled), logits, labels, **options)
 
 
-def jaccard_loss(logits, labels, *, smooth=1.0, **options):
+def jaccard_loss(logits, labels, **options):
     """Rahman and Wang, ISVC 2016: intersection over union."""
-    return _overlap(lambda both, sizes: 1 - (both + smooth) / (sizes - both + smooth), logits, labels, **options)
-
-
-def _overlap(of_sums, logits, labels, activation="softmax", absent="count", axis=-1, **options):
-    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
-
-    def of_class(p, y, n):
-        return of_sums((n * p * y).sum(), (n * (p + y)).sum())
-
-    return _regions(of_class, logits, labels, activation, absent, axis, *masks)
+    return _overlap(lambda both, predicted, labelled: (both, predicted + labelled - both), logits, labels, **options)
 
 
 def _extended(errors, y, n):
@@ -348,22 +364,22 @@ def _extended(errors, y, n):
 
 def lovasz_softmax(logits, labels, *, activation="softmax", absent="skip", axis=-1, **options):
     """Berman et al., CVPR 2018, eq. 11."""
-    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
 
-    def of_class(p, y, n):
+    def loss(rows):
+        ((_, p, y, n),) = rows
         return _extended(np.abs(y - p), y, n)
 
-    return _regions(of_class, logits, labels, activation, absent, axis, *masks)
+    return _regions(loss, logits, labels, activation=activation, absent=absent, axis=axis, **options)
 
 
 def lovasz_hinge(logits, labels, *, absent="count", axis=-1, **options):
     """Yu and Blaschko, TPAMI 2020."""
-    masks = [options.get(name) for name in ("class_weights", "sample_weights", "where", "ignore_index")]
 
-    def of_class(x, y, n):
+    def loss(rows):
+        ((_, x, y, n),) = rows
         return _extended(np.maximum(0, 1 - x * (2 * y - 1)), y, n)
 
-    return _regions(of_class, logits, labels, "none", absent, axis, *masks)
+    return _regions(loss, logits, labels, activation="none", absent=absent, axis=axis, **options)
 
 
 def reduced(values, weights, reduction):

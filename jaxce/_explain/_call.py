@@ -124,11 +124,24 @@ class Call:
         Without ``ignored``, by ``where`` alone.
         """
         if self.kind == "region":
-            shape = np.shape(self["logits"])
-            shape = shape if self.axis is None else (*shape[: self.axis], *shape[self.axis + 1 :])
+            return self.region_mask(xp, ignored).any(-1)
         mask = xp.broadcast_to(True if self["where"] is None else xp.asarray(self["where"]), shape)
         index = self["ignore_index"] if ignored else None
         return mask if index is None else without_ignored(xp.asarray(self["labels"]), index, mask)
+
+    def region_mask(self, xp: Any = np, ignored: bool = True) -> Any:
+        """`mask` with a last axis: of size 1, or of the classes if these have masks of their own."""
+        shape, axis = np.shape(self["logits"]), self.axis
+
+        def with_classes_last(a: Any) -> Any:
+            has_classes = axis is not None and a.ndim == len(shape)
+            return xp.moveaxis(a, axis, -1) if has_classes else a[..., None]
+
+        mask = with_classes_last(xp.asarray(True if self["where"] is None else self["where"]))
+        if ignored and self["ignore_index"] is not None:
+            mask = without_ignored(with_classes_last(xp.asarray(self["labels"])), self["ignore_index"], mask)
+        pixels = shape if axis is None else (*shape[:axis], *shape[axis + 1 :])
+        return xp.broadcast_to(mask, (*pixels, mask.shape[-1]))
 
 
 def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Call:

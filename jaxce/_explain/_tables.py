@@ -172,14 +172,14 @@ def _region_classes(terms: Terms) -> dict[str, np.ndarray]:
         both = call.last("logits") > call.threshold, call.last("labels") > 0.5
     else:
         both = tuple(ids[..., None] == np.arange(call.classes) for ids in _predicted_ids(call))
-    predicted, labelled = (a & terms.mask[..., None] for a in both)
+    predicted, labelled = (a & call.region_mask() for a in both)
     pixels = tuple(range(predicted.ndim - 1))
     tp, fp, fn = (a.sum(pixels) for a in (predicted & labelled, predicted & ~labelled, labelled & ~predicted))
     union = np.maximum(tp + fp + fn, 1)
     dice, iou = (np.where(tp + fp + fn == 0, 1, a) for a in (2 * tp / (tp + union), tp / union))
     columns = {"pixels": labelled.sum(pixels), "TP": tp, "FP": fp, "FN": fn, "Dice": dice, "IoU": iou}
-    few = call.classes <= MOST_REGION_CLASSES
-    return columns | ({"share": terms.shares(_region_parts(terms))} if few else {})
+    has_shares = call.classes <= MOST_REGION_CLASSES and call["average"] in ("macro", "none")
+    return columns | ({"share": terms.shares(_region_parts(terms))} if has_shares else {})
 
 
 def _region_parts(terms: Terms) -> np.ndarray:

@@ -42,6 +42,18 @@ def row_cross_entropy(
     return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
 
+def sum_together(*terms: Array, axes: tuple[int, ...]) -> tuple[Array, ...]:
+    """The sum of each term over the same axes. One reduction keeps XLA:CPU from materializing the terms."""
+
+    def one_cpu(*terms: Array) -> tuple[Array, ...]:
+        return _sums.sums_at_once(terms, axes)
+
+    def default(*terms: Array) -> tuple[Array, ...]:
+        return tuple(jnp.sum(term, axes) for term in terms)
+
+    return by_platform(*terms, one_cpu=one_cpu, default=default)
+
+
 def _merge_shards(parts: RowSums, q: Target, x: Array, axis: int, axis_name: AxisName) -> RowSums:
     """The sums over all shards. The shard of the label subtracts the 1 of ``r``, or else the first with the maximum.
 

@@ -57,7 +57,10 @@ def row_sums(x: Array, q: Target, mask: Array | None, axis: int, *, compares_ids
         terms["t"] = jnp.where(dense == 0, 0, dense * gap)  # drops a NaN logit if q_c = 0, but r is NaN then, and so H
     if q.probs is not None:
         terms["q_sum"] = dense
-    sums = _sums_at_once(terms, axis) if at_once else {name: jnp.sum(term, axis) for name, term in terms.items()}
+    if at_once:
+        sums = dict(zip(terms, sums_at_once(tuple(terms.values()), (axis,)), strict=True))
+    else:
+        sums = {name: jnp.sum(term, axis) for name, term in terms.items()}
     zeros = jnp.zeros_like(m)
     t = sums.get("t", zeros)
     q_sum = sums.get("q_sum", zeros if q.offset is None else zeros + q.dense_sum(x, axis))
@@ -127,9 +130,7 @@ def compares_ids(x: Array, axis: int) -> bool:
     return class_split(x, axis) is not None or is_compared(x.shape[axis])
 
 
-def _sums_at_once(terms: dict[str, Array], axis: int) -> dict[str, Array]:
+def sums_at_once(terms: tuple[Array, ...], axes: tuple[int, ...]) -> tuple[Array, ...]:
     """The sums of all terms as one reduction."""
-    dtype = terms["others"].dtype
-    zeros = tuple(jnp.zeros((), dtype) for _ in terms)
-    sums = lax.reduce(tuple(terms.values()), zeros, lambda a, b: tuple(map(jnp.add, a, b)), (axis,))
-    return dict(zip(terms, sums, strict=True))
+    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
+    return tuple(lax.reduce(terms, zeros, lambda a, b: tuple(map(jnp.add, a, b)), axes))
