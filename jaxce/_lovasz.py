@@ -41,13 +41,13 @@ def lovasz_softmax(
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
         activation: maps logits to probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` if they are probabilities.
-        average: over classes: ``"macro"``, their mean; ``"none"``, one loss for each class.
+        average: ``"macro"``, the mean over classes; or ``"none"``, one loss for each class.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
         sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
         where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -126,13 +126,13 @@ def lovasz_hinge(
         labels: 1 for foreground, 0 for background, or in between; bool, integer or floating, shaped like the logits.
         axis: the class axis; 1 for channel-first images, None for one binary mask.
         batch_axis: the axis of the examples, one region each; None makes one region of the whole batch.
-        average: over classes: ``"macro"``, their mean; ``"none"``, one loss for each class.
+        average: ``"macro"``, the mean over classes; or ``"none"``, one loss for each class.
         absent: classes without a labelled pixel: ``"count"`` or ``"skip"`` them in the mean over classes.
         include_background: False leaves out class 0.
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
-        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        ignore_index: integer label that means "no label"; pixels with it are masked, in one class.
+        sample_weights: weight of each pixel, at least 0, ``[batch, ...]``, with the class axis or without it.
+        where: bool mask, True for valid pixels, ``[batch, ...]``, with the class axis or without it.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:

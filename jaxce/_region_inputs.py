@@ -95,20 +95,9 @@ def open_regions(
         pixels = dataclasses.replace(pixels, logits=p)
     if batch_axis == pixels.axis:
         raise ValueError(f"batch_axis: got {batch_axis}, the class axis; expected another, or None for one region.")
-    return RegionInputs(
-        pixels=pixels,
-        rule=RegionRule(
-            average=average,
-            absent=absent,
-            log_loss=log_loss,
-            class_weights=pixels.class_weights if include_background else _without_background(pixels),
-            hyperparameters=pixels.hyperparameters,
-        ),
-        batch_axis=batch_axis,
-        activation=activation,
-        soft_counts=soft_counts,
-        axis_name=axis_name,
-    )
+    weights = pixels.class_weights if include_background else _without_background(pixels)
+    rule = RegionRule(average, absent, log_loss, weights, pixels.hyperparameters)
+    return RegionInputs(pixels, rule, batch_axis, activation, soft_counts, axis_name)
 
 
 def _refuse_without_classes(activation: str, class_weights: ArrayLike | None, include_background: bool) -> None:
@@ -135,7 +124,9 @@ def _open_binary(
     if ignore_index is not None:
         binary, rows = binary_label_array("logits", labels, shape), False
         if not jnp.issubdtype(binary.dtype, jnp.integer):
-            refuse_ignore_index(ignore_index, f"{binary.dtype} labels")
+            refuse_ignore_index(
+                ignore_index, "floating labels" if jnp.issubdtype(binary.dtype, jnp.floating) else "bool labels"
+            )
         where = without_ignored(binary, ignore_index, check_mask(_with_class_axis(where, len(shape), axis), shape))
     if axis is not None and not rows:
         sample_weights, where = (_with_class_axis(a, len(shape), axis) for a in (sample_weights, where))

@@ -50,7 +50,7 @@ class RegionTotal:
         0.245 0.245
         >>> total = sum(parts)
         >>> print(f"{(2 * total.tp / (2 * total.tp + total.fp + total.fn)).mean():.3f}")
-        0.696
+        0.686
 
     See Also:
         ``dice_loss``: returns it.

@@ -38,7 +38,7 @@ def dice_loss(
 
     For segmentation with small foregrounds, often added to ``cross_entropy``: classes count equally, however few their
     pixels. ``TP``, ``FP``, ``FN`` sum over the pixels of an example; ``reduction`` is over the examples. Networks
-    trained with Dice alone are over-confident. With soft labels the loss is not 0 at ``p = y``.
+    trained with Dice alone are over-confident. ``average="volume"`` is the generalized Dice loss.
 
     Args:
         logits: scores of the pixels, floating, ``[batch, ..., classes]``; probabilities with ``activation="none"``.
@@ -57,7 +57,7 @@ def dice_loss(
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
         sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
         where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -78,17 +78,23 @@ def dice_loss(
         0.091
         >>> print(f"{jaxce.dice_loss(logits.transpose(0, 2, 1), labels, axis=1, ignore_index=255):.3f}")
         0.113
-        >>> print(f"{jaxce.dice_loss(logits[..., 1], labels == 1, axis=None, activation='sigmoid'):.3f}")
-        0.262
+        >>> jnp.set_printoptions(precision=3)
+        >>> print(jaxce.dice_loss(logits, labels, ignore_index=255, average="none", reduction="none"))
+        [[0.136 0.091]]
 
     See Also:
         ``tversky_loss``: weights false positives and false negatives apart.
         ``jaccard_loss``: intersection over union.
+        ``RegionTotal``: the counts of the whole batch, over microbatches and devices.
         ``cross_entropy``: a loss per pixel, often added.
 
     Source:
         Milletari, Navab and Ahmadi, "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
-        Segmentation" (3DV 2016), section 3, with plain sums in the divisor.
+        Segmentation" (3DV 2016), section 3, with ``soft_counts="squared"``.
+        Volumes: Sudre et al., "Generalised Dice Overlap as a Deep Learning Loss Function for Highly Unbalanced
+        Segmentations" (DLMIA 2017), section 2.1.
+        Minimum: Wang et al., "Dice Semimetric Losses" (MICCAI 2023). Logarithm: Wong et al., "3D Segmentation with
+        Exponential Logarithmic Loss for Highly Unbalanced Object Sizes" (MICCAI 2018).
     """
     x = open_regions(
         logits,
@@ -169,7 +175,7 @@ def tversky_loss(
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
         sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
         where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -277,7 +283,7 @@ def jaccard_loss(
         class_weights: weight of each class in the mean over classes, at least 0, ``[classes]``.
         sample_weights: weight of each pixel, at least 0, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
         where: bool mask, True for valid pixels, ``[batch, ...]``; with a class axis too for ``"sigmoid"``.
-        ignore_index: integer label that means "no label"; pixels with it are masked, for ``"sigmoid"`` in one class.
+        ignore_index: class id that means "no label", any integer; examples with it are masked.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:

@@ -123,7 +123,7 @@ class SigmoidInputs(Inputs):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class RegionRule:
     """How the losses of the regions of all classes become one loss, with the hyperparameters of a region's loss."""
 
@@ -138,7 +138,7 @@ class RegionRule:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class RegionInputs:
     """Pixels with their labels. Each class has one region per entry of ``batch_axis``, or one in all for None.
 

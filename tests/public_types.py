@@ -25,7 +25,8 @@ from jax.typing import ArrayLike
 
 from jaxce._explain._record import Explanation as Explanation
 from jaxce._explain._summary import Summary as Summary
-from jaxce._types import Activation, AxisName, Hyperparameter
+from jaxce._region_total import RegionTotal as RegionTotal
+from jaxce._types import Activation, Average, AxisName, Hyperparameter, SoftCounts
 from jaxce._types import CrossEntropyAux as CrossEntropyAux
 from jaxce._types import LinearLogits as LinearLogits
 from jaxce._types import LogProbs as LogProbs
@@ -70,11 +71,16 @@ def overloads(function):
     if "reduction" not in written:
         return [signature(function.__name__, written, result)]
     found = []
+    has_counts = {"axis_name", "batch_axis"} <= {*written}
+    if has_counts:  # a total of counts, for losses of the whole batch
+        changed = {"batch_axis": "batch_axis: None", "reduction": 'reduction: Literal["total"]'}
+        found.append("@overload\n" + signature(function.__name__, written | changed, "RegionTotal"))
     for reduction, reduced in RESULTS.items():
         for has_aux, shape in AUX.items() if "has_aux" in written else [("", "{0}")]:
             if function is jaxce.linear_loss:  # the caller's function gives the rest
                 shape = shape.replace("CrossEntropyAux", "Any")
             changed = {"reduction": f"reduction: {reduction}"} | ({"has_aux": f"has_aux: {has_aux}"} if has_aux else {})
+            changed |= {"batch_axis": "batch_axis: int = 0"} if has_counts and reduced == "Total" else {}
             found.append("@overload\n" + signature(function.__name__, written | changed, shape.format(reduced)))
     return found
 

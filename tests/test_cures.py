@@ -240,6 +240,12 @@ CURES = {
 
 MORE_CURES = [
     (
+        "region with ignored binary labels",
+        "labels.astype(jnp.int32)",
+        lambda: dice(X, np.float32([BITS[0], 255 + 0 * BITS[1]]).astype(int), activation="sigmoid", ignore_index=255),
+        mask_region(X[:1], BITS[:1]),
+    ),
+    (
         "sigmoid labels that are signs",
         "where=labels >= 0",
         lambda: sigmoid(X, VOID, where=VOID >= 0),
@@ -275,7 +281,7 @@ SAME_CURE = {
         "counting an id outside",
         "multi-label labels that are ids",
     ),
-    *("region of a binary mask as ids", "region with ignored binary labels", "smoothing", "a misspelt keyword"),
+    *("region of a binary mask as ids", "smoothing", "a misspelt keyword"),
     *("options by position", "mask of tokens of numbers"),
 }
 """Messages with the cure of another."""

@@ -30,6 +30,9 @@ SENTENCES = {
     ("margin", "class_weights"): 2,  # of an example by its id, or of the terms of its classes
     ("region", "logits"): 2,  # lovasz_hinge takes no probabilities
     ("region", "labels"): 2,  # lovasz_hinge takes binary labels alone
+    ("region", "where"): 2,
+    ("region", "sample_weights"): 2,
+    ("region", "average"): 2,  # Lovasz losses have no counts
     ("without logits", "where"): 2,  # of values, or of labels
 }
 """The number of sentences of a keyword in a family, other than 1."""
