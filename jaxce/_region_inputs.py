@@ -16,7 +16,6 @@ from jaxce._inputs import (
     one_axis,
     open_sigmoid,
     open_softmax,
-    refuse_ignore_index,
     shards,
 )
 from jaxce._numerics import compute_dtype
@@ -124,9 +123,8 @@ def _open_binary(
     if ignore_index is not None:
         binary, rows = binary_label_array("logits", labels, shape), False
         if not jnp.issubdtype(binary.dtype, jnp.integer):
-            refuse_ignore_index(
-                ignore_index, "floating labels" if jnp.issubdtype(binary.dtype, jnp.floating) else "bool labels"
-            )
+            got = f"ignore_index: got {ignore_index} with {binary.dtype} labels"
+            raise ValueError(f"{got}; expected integer labels. Use labels.astype(jnp.int32), or mask with where=.")
         where = without_ignored(binary, ignore_index, check_mask(_with_class_axis(where, len(shape), axis), shape))
     if axis is not None and not rows:
         sample_weights, where = (_with_class_axis(a, len(shape), axis) for a in (sample_weights, where))

@@ -225,6 +225,11 @@ CURES = {
         lambda: dice(X, (np.float32(2 * BITS - 1) + 1) / 2, axis=None, activation="sigmoid"),
         mask_region(X, BITS),
     ),
+    "region with ignored binary labels": (
+        "labels.astype(jnp.int32)",
+        lambda: dice(X, np.float32([BITS[0], 255 + 0 * BITS[1]]).astype(int), activation="sigmoid", ignore_index=255),
+        mask_region(X[:1], BITS[:1]),
+    ),
     "mask of numbers": (
         "sample_weights",
         lambda: ce(X, Y, sample_weights=np.array([1.0, 0.0])),
@@ -239,12 +244,6 @@ CURES = {
 """For the name of a message in `messages.txt`: a piece of it, the call that follows it, and the right number."""
 
 MORE_CURES = [
-    (
-        "region with ignored binary labels",
-        "labels.astype(jnp.int32)",
-        lambda: dice(X, np.float32([BITS[0], 255 + 0 * BITS[1]]).astype(int), activation="sigmoid", ignore_index=255),
-        mask_region(X[:1], BITS[:1]),
-    ),
     (
         "sigmoid labels that are signs",
         "where=labels >= 0",
