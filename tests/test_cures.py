@@ -227,7 +227,9 @@ CURES = {
     ),
     "region with ignored binary labels": (
         "labels.astype(jnp.int32)",
-        lambda: dice(X, np.float32([BITS[0], 255 + 0 * BITS[1]]).astype(int), activation="sigmoid", ignore_index=255),
+        lambda: dice(
+            X, np.float32([BITS[0], 255 + 0 * BITS[1]]).astype(int), axis=None, activation="sigmoid", ignore_index=255
+        ),
         mask_region(X[:1], BITS[:1]),
     ),
     "mask of numbers": (
