@@ -81,6 +81,15 @@ def memory():
     yield "nll_loss probs", temporary(jax.value_and_grad(jaxce.nll_loss), (x, x))
     if FUSED:
         yield "sigmoid", temporary(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy), (x, x))
+        for options in ({}, {"ignore_index": 255}, {"soft_counts": "squared", "average": "volume"}):
+            function = functools.partial(jaxce.dice_loss, axis=1, **options)
+            name = "masked-region" if "ignore_index" in options else "region"
+            arguments = shapes("image", jnp.float32, "ids")[:2]
+            yield f"{name} {len(options)}", temporary(function, arguments)
+            yield f"{name} gradient {len(options)}", temporary(jax.value_and_grad(function), arguments)
+        image = shapes("image", jnp.float32, "probs")[:2]
+        of_masks = functools.partial(jaxce.jaccard_loss, axis=1, activation="sigmoid")
+        yield "region-of-masks", temporary(jax.value_and_grad(of_masks), image)
 
     def masked(x, y, w, keep):
         return jaxce.cross_entropy(x, y, class_weights=w, where=keep, label_smoothing=0.1)
