@@ -40,20 +40,16 @@ each_axis = pytest.mark.parametrize("axis", [None, 1, -2, (0, 1), (0,)], ids=str
 
 
 def kept(values, weights, *, positives=None, axis=None, min_kept=None, **criterion):
-    """The factor of each example, from sorted float64 values; sets lie along the last axis while it works."""
+    """The factor of each example, from sorted float64 values."""
     values, weights = (np.asarray(a, float) for a in (values, weights))
-    if axis is not None:
-        moved = [a if isinstance(a, int) else tuple(a) for a in (axis,)][0]
-        if isinstance(moved, tuple) and len(moved) < values.ndim:
-            (moved,) = moved
-        if isinstance(moved, int):
-            args = [np.moveaxis(a, moved, -1) for a in (values, weights)]
-            of = None if positives is None else np.moveaxis(np.broadcast_to(positives, values.shape), moved, -1)
-            rows = [
-                kept(v, w, positives=None if of is None else of[i], min_kept=min_kept, **criterion)
-                for i, (v, w) in enumerate(zip(*args, strict=True))
-            ]
-            return np.moveaxis(np.stack(rows), -1, moved)
+    if isinstance(axis, tuple) and len(axis) == 1:
+        (axis,) = axis
+    if isinstance(axis, int):
+        of = None if positives is None else np.moveaxis(np.broadcast_to(positives, values.shape), axis, -1)
+        args = zip(*(np.moveaxis(a, axis, -1) for a in (values, weights)), strict=True)
+        options = {"min_kept": min_kept, **criterion}
+        rows = [kept(*a, positives=None if of is None else of[i], **options) for i, a in enumerate(args)]
+        return np.moveaxis(np.stack(rows), -1, axis)
     ((name, number),) = criterion.items()
     v, w = values.ravel(), weights.ravel()
     valid, sure = w != 0, np.zeros(v.size, bool)
@@ -389,11 +385,16 @@ def test_equal_reductions_share_a_program():
         Hardest(k=3).k = 4
 
 
-def test_explain_takes_it():
-    told = jaxce.explain(jaxce.cross_entropy, X, Y, reduction=Hardest(fraction=0.25))
-    np.testing.assert_allclose(told.value, softmax(Hardest(fraction=0.25)), rtol=1e-6)
-    assert "cross_entropy" in str(told)
-    jaxce.summarize(jaxce.cross_entropy, X, Y, reduction=Hardest(fraction=0.25))
+def test_explain_and_summarize_account_for_what_is_kept():
+    reduction = Hardest(fraction=0.25)
+    told = jaxce.explain(jaxce.cross_entropy, X, Y, class_weights=CLASS_WEIGHTS, reduction=reduction)
+    loss = softmax(reduction, class_weights=CLASS_WEIGHTS)
+    np.testing.assert_allclose((told.value, told.total / told.divisor), (loss, loss), rtol=1e-6)
+    np.testing.assert_allclose(told.added["class_weights"], loss - softmax(reduction), rtol=1e-5)
+    assert (told.losses != 0).sum() == N * L // 4
+    assert "worse than" not in str(told), "the hardest examples always are"
+    summary = jax.jit(lambda x: jaxce.summarize(jaxce.cross_entropy, x, Y, reduction=reduction))(X)
+    np.testing.assert_allclose(summary.total.mean(), softmax(reduction), rtol=1e-6)
 
 
 def test_under_debug_nothing_is_found():
