@@ -17,7 +17,7 @@ MAX_COMPARED_CLASSES = 4096
 """Up to this many classes a label is found by comparing ids. A gather costs a TPU v5e as much as 4,500 classes do."""
 
 PARTS = 16
-"""A scatter adds one number after the other: in float32 the sum of 2**25 ones is 2**24. Each of these parts has less."""
+"""A scatter adds one number after the other, so in float32 a sum of ones ends at 2**24. Each of the parts has fewer."""
 
 NO_CLASS = np.int32(2**31 - 1)
 """An id above those of all classes."""
