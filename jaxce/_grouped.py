@@ -53,8 +53,8 @@ class Grouped:
     def __call__(self, values: Array, weights: Array) -> Total:
         """The totals of the groups, ``[num_groups]``."""
         groups = open_groups(self.ids, self.num_groups, weights)
+        ids = jnp.broadcast_to(groups.ids, values.shape)
         if groups.valid is not None:
-            values = nan_where_invalid(values, jnp.all(groups.valid))
-        ids = jnp.broadcast_to(jnp.clip(groups.ids, 0, self.num_groups - 1), values.shape)
+            values, ids = nan_where_invalid(values, jnp.all(groups.valid)), jnp.clip(ids, 0, self.num_groups - 1)
         total = Total(*(sum_per_class(a, ids, self.num_groups) for a in (values, weights)))
         return total if self.axis_name is None else total.psum(self.axis_name)
