@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_example_shape, check_integer, integer_labels, one_axis, real_number
+from jaxce._inputs import array, check_example_shape, check_integer, one_axis, real_number
 from jaxce._types import AnyArray, Bound, Hyperparameter, Ids, Shape
 from jaxce._value_checks import as_jax_array, check_ids, check_number
 
@@ -34,7 +34,7 @@ def check_choice_of(k: int | None, positives: ArrayLike | None, min_kept: int | 
     if given == ["ratio"] and positives is None:
         raise ValueError("positives: got None with ratio; expected a bool mask of the examples, such as labels > 0.")
     if given != ["ratio"] and positives is not None:
-        raise ValueError(f"positives: got a mask with {given[0]}; expected None. They belong to ratio=, such as 3.0.")
+        raise ValueError(f"positives: got a mask with {given[0]}; expected None. Only ratio takes them.")
 
 
 def open_number(name: str, value: Hyperparameter, dtype: DTypeLike) -> AnyArray:
@@ -68,12 +68,14 @@ def check_num_groups(num_groups: int) -> None:
 
 def open_groups(ids: ArrayLike, num_groups: int, weights: Array) -> Ids:
     """The group of each example. Those of examples without weight may be any number."""
-    groups = integer_labels(ids, name="ids")
+    groups = array("ids", ids)
+    if not jnp.issubdtype(groups.dtype, jnp.integer):
+        raise TypeError(f"ids: got dtype {groups.dtype}; expected an integer dtype.")
     check_example_shape("ids", groups.shape, weights.shape)
     return check_ids(groups, num_groups, weights != 0, "ids", _group_hint)
 
 
 def _group_hint(value: Any, num_groups: Any) -> str:
     if value < 0:
-        return "Leave examples without a group out with where=."
-    return f"Pass num_groups={value + 1} or more, or leave such examples out with where=."
+        return "Mask examples without a group with where=."
+    return f"Pass num_groups={value + 1} or more, or mask examples without a group with where=."
