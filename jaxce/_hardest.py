@@ -24,8 +24,8 @@ class Hardest:
     """``sum_i s_i value_i / sum_i s_i weight_i``, as a reduction; ``s_i`` is 1 for the hardest examples, 0 for others.
 
     The hardest have the largest values of ``"none"``; masked examples are never chosen. Equal ones at the edge share
-    what is left, so their order does not matter. The choice has no gradient, and only kept examples have one. It favors
-    wrong labels, which are hard: prefer ``fraction`` and ``threshold`` that keep many.
+    what is left, so their order does not matter. Only kept examples have a gradient. Wrong labels are hard, too: keep
+    few examples only if the labels are clean.
 
     Args:
         fraction: part of the valid examples in [0, 1], rounded down to a number of examples.
@@ -36,7 +36,7 @@ class Hardest:
         min_kept: least number of examples, of negatives with ``ratio``; None is 1 with ``fraction``, else 0.
         axis: axes of the examples within which to choose, such as those of an image; None is all.
         axis_name: mesh axes over which to choose, and over which ``"mean"`` and ``"sum"`` add, inside ``shard_map``.
-        reduction: of the kept examples: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Example:
         >>> import jax.numpy as jnp
