@@ -1,6 +1,7 @@
 """The reduction that keeps the hardest examples, against a sort in float64 NumPy."""
 
 import functools
+import re
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from jax.experimental import checkify
 
 import jaxce
 from jaxce import Hardest, Mean, Total
@@ -401,6 +403,29 @@ def test_under_debug_nothing_is_found():
     with jaxce.debug():
         loss = jax.jit(lambda x: softmax(Hardest(fraction=0.25), x))(X)
     np.testing.assert_allclose(loss, softmax(Hardest(fraction=0.25)), rtol=1e-6)
+
+
+def test_nothing_is_sorted():
+    """Beside the losses there are two arrays of their size, or three without a gradient; no sort, no gather."""
+    values = jax.ShapeDtypeStruct((16, 4096), jnp.float32)
+    for axis in (None, -1):
+        step = jax.jit(jax.grad(lambda v, axis=axis: jaxce.reduce(v, reduction=Hardest(fraction=0.25, axis=axis))))
+        compiled = step.lower(values).compile()
+        assert not re.search(r" (sort|gather|scatter|custom-call)\(", compiled.as_text())
+        assert compiled.memory_analysis().temp_size_in_bytes <= 3.1 * 4 * values.size
+
+
+def test_the_search_makes_no_nan_that_checks_would_find():
+    """Candidates among the bits are NaN patterns, too."""
+    values, mask = jnp.asarray([1.0, np.nan], jnp.float32), np.array([True, False])
+    with jax.debug_nans(True):
+        for choice in ({"k": 3}, {"threshold": 100.0}):
+            loss = jax.value_and_grad(lambda v, c=choice: jaxce.reduce(v, where=mask, reduction=Hardest(**c)))(values)
+            assert np.isfinite(loss[0])
+    checked = checkify.checkify(lambda x: softmax(Hardest(threshold=100.0), x), errors=checkify.all_checks)
+    error, loss = jax.jit(checked)(X)
+    assert error.get() is None
+    assert loss == 0
 
 
 def test_export_with_a_symbolic_batch():
