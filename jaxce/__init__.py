@@ -18,6 +18,8 @@ from jaxce._explain._summary import summarize as summarize
 from jaxce._focal import focal_loss as focal_loss
 from jaxce._focal import generalized_cross_entropy as generalized_cross_entropy
 from jaxce._focal import poly1_loss as poly1_loss
+from jaxce._grouped import Grouped as Grouped
+from jaxce._hardest import Hardest as Hardest
 from jaxce._keywords import answers_keywords as _answers_keywords
 from jaxce._linear_loss import linear_loss as linear_loss
 from jaxce._log_probs import linear_log_probs as linear_log_probs

@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 
 from jaxce._explain._record import Explanation as Explanation
 from jaxce._explain._summary import Summary as Summary
+from jaxce._grouped import Grouped as Grouped
+from jaxce._hardest import Hardest as Hardest
 from jaxce._region_total import RegionTotal as RegionTotal
 from jaxce._types import Activation, Average, AxisName, Hyperparameter, SoftCounts
 from jaxce._types import CrossEntropyAux as CrossEntropyAux

@@ -371,7 +371,7 @@ def check_mask(where: ArrayLike | None, examples: Shape) -> AnyArray | None:
     mask = array("where", where)
     if mask.dtype != jnp.bool_:
         raise TypeError(f"where: got dtype {mask.dtype}; expected bool. Numeric weights go to sample_weights.")
-    _check_example_shape("where", mask.shape, examples)
+    check_example_shape("where", mask.shape, examples)
     return mask
 
 
@@ -382,7 +382,7 @@ def per_example(
     if value is None:
         return None
     weights = _weights(name, value, " A bool mask goes to where=.")
-    _check_example_shape(name, weights.shape, examples)
+    check_example_shape(name, weights.shape, examples)
     return check_weights(name, fill_masked(weights, mask).astype(dtype))
 
 
@@ -411,7 +411,7 @@ def _weights(name: str, value: ArrayLike, hint: str = "") -> Array:
     return as_jax_array(weights)
 
 
-def _check_example_shape(name: str, shape: Shape, examples: Shape) -> None:
+def check_example_shape(name: str, shape: Shape, examples: Shape) -> None:
     """The shape must have the rank of the examples, and each axis their size or 1."""
     if len(shape) == len(examples) and all(d in (1, n) for d, n in zip(shape, examples, strict=True)):
         return

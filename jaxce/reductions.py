@@ -265,11 +265,14 @@ def run_loss(
 
 
 def _is_static(reduction: Reduction) -> bool:
-    """Whether the reduction belongs to this module and is hashable, so that it can be a static argument."""
+    """Whether the reduction, with one inside of it, is of this package and hashable, so that it can be static."""
+    if isinstance(reduction, str):
+        return True
     try:
-        return isinstance(reduction, str) or (type(reduction) in (Mean, Sum) and hash(reduction) is not None)
+        is_own = type(reduction).__module__.startswith("jaxce.") and hash(reduction) is not None
     except TypeError:
         return False
+    return is_own and _is_static(getattr(reduction, "reduction", "none"))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -23,14 +23,18 @@ PLAN = [
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),
     ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
-    ("_candidates _teachers", "checks of several ids of an example, and of the teacher of a distillation"),
+    (
+        "_candidates _teachers _reduction_inputs",
+        "checks of several ids of an example, of the teacher of a distillation, and of reductions that choose or group",
+    ),
     (
         "_targets reductions _class_weights _linear_inputs _region_inputs",
         "`q` from labels, weights and smoothing; means and totals; checks for linear layers and regions",
     ),
     (
-        "_linear _linear_formulas _region_sums _batch_inputs",
-        "the loop over chunks of tokens; what becomes of its logits; sums over pixels; checks for `value_and_grad`",
+        "_linear _linear_formulas _region_sums _batch_inputs _hardest _grouped",
+        "the loop over chunks of tokens; what becomes of its logits; sums over pixels; checks for `value_and_grad`;"
+        " reductions that choose or group",
     ),
     ("_region_total", "the counts of a region as a total"),
     (

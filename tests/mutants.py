@@ -32,6 +32,9 @@ TESTS = {
         f"{ANY} or test_regions or binary_cross_entropy or focal or kl_divergence",
     ),
     "reductions": ("tests/test_reductions.py tests/test_aux.py tests/test_edges.py", ""),
+    "_hardest": ("tests/test_hardest.py tests/test_choosing_sharded.py", ""),
+    "_grouped": ("tests/test_grouped.py", ""),
+    "_reduction_inputs": ("tests/test_hardest.py tests/test_grouped.py tests/test_errors.py tests/test_cures.py", ""),
     "_value_checks": (f"{INVALID} tests/test_errors.py tests/test_cures.py tests/test_debug.py", ""),
     "": (f"{EDGES} {ROWS} {LAWS} {INVALID}", f"{ANY} or invalid or nll or cross_entropy-ids or cross_entropy-probs"),
 }

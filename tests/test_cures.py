@@ -11,6 +11,7 @@ from flax import linen as nn
 from test_errors import snapshot
 
 import jaxce
+from jaxce import Grouped, Hardest
 
 RNG = np.random.default_rng(0)
 X, IMAGE = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 3), (2, 3, 4, 4)))
@@ -141,6 +142,26 @@ CURES = {
         'multiply the losses of reduction="none"',
         lambda: jnp.sum(np.float32([0, 1]) * ce(X, Y, reduction="none")),
         reference.cross_entropy(X.astype(float), Y)[0][1],
+    ),
+    "negatives for no positives": (
+        "labels > 0",
+        lambda: ce(X, Y, reduction=Hardest(ratio=1, positives=Y > 0)),
+        softmax_loss(X, Y),
+    ),
+    "positives that are numbers": (
+        "positives > 0",
+        lambda: jaxce.reduce(X, reduction=Hardest(ratio=0, positives=BITS.astype(np.float32) > 0)),
+        X[BITS > 0].mean(dtype=float),
+    ),
+    "a group too many": (
+        "num_groups=3",
+        lambda: ce(X, Y, reduction=Grouped(np.array([2, 2]), num_groups=3)).mean()[2],
+        softmax_loss(X, Y),
+    ),
+    "a group below 0": (
+        "Mask examples without a group with where=",
+        lambda: ce(X, Y, where=FIRST, reduction=Grouped(np.array([1, -1]), 2)).mean()[1],
+        softmax_loss(X[:1], Y[:1]),
     ),
     "reduction class for object": ("Mean()", lambda: ce(X, Y, reduction=jaxce.Mean()), softmax_loss(X, Y)),
     "unknown reduction": ("Mean()", lambda: ce(X, Y, reduction=jaxce.Mean()), softmax_loss(X, Y)),

@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxce
+from jaxce import Grouped, Hardest
 
 X = np.zeros((2, 3), np.float32)
 Y = np.zeros(2, np.int32)
@@ -225,9 +226,26 @@ MISTAKES = {
     "gradient of a weight": lambda: jaxce.value_and_grad(
         lambda w: ce(X, X + 1 / 3, class_weights=w, reduction="total")
     )(X[0]),
+    "hardest by nothing": lambda: Hardest(),
+    "hardest by two numbers": lambda: Hardest(k=3, fraction=0.5),
+    "hardest half of an example": lambda: Hardest(k=0.5),
+    "hardest of none": lambda: Hardest(k=0),
+    "hardest k and more": lambda: Hardest(k=3, min_kept=5),
+    "hardest percent": lambda: reduce(X, reduction=Hardest(fraction=25)),
+    "hardest along no axis": lambda: reduce(X, reduction=Hardest(k=3, axis=(0, 2))),
+    "negatives for no positives": lambda: Hardest(ratio=3.0),
+    "positives for no negatives": lambda: Hardest(k=3, positives=X > 0),
+    "positives that are numbers": lambda: reduce(X, reduction=Hardest(ratio=1, positives=X)),
+    "positives of another shape": lambda: reduce(X, reduction=Hardest(ratio=1, positives=Y > 0)),
+    "no groups": lambda: Grouped(Y, 0),
+    "groups that are numbers": lambda: ce(X, Y, reduction=Grouped(X[:, 0], 2)),
+    "groups of another shape": lambda: ce(X, Y, reduction=Grouped(Y[:1, None], 2)),
+    "a group too many": lambda: ce(X, Y, reduction=Grouped(Y + 2, 2)),
+    "a group below 0": lambda: ce(X, Y, reduction=Grouped(Y - 1, 2)),
 }
 
 ANNOTATED_AWAY = {
+    "hardest half of an example",
     "no label smoothing",
     "a box of Flax",
     "a traced axis",

@@ -28,6 +28,8 @@ def reductions(x: Array, y: Array) -> None:
     assert_type(jaxce.cross_entropy(x, y, reduction="total"), jaxce.Total)
     assert_type(jaxce.cross_entropy(x, y, reduction=jaxce.Mean(axis=-1)), Array)
     assert_type(jaxce.cross_entropy(x, y, reduction=spread), dict[str, Array])
+    assert_type(jaxce.cross_entropy(x, y, reduction=jaxce.Grouped(y, num_groups=3)).mean(), Array)
+    jaxce.cross_entropy(x, y, reduction=jaxce.Hardest(fraction=0.25, axis=-1, reduction="total")).psum("data")
     assert_type(jaxce.reduce(x, reduction="total").mean(), Array)
     assert_type(jaxce.dice_loss(x, y, batch_axis=None, reduction="total").mean(), Array)
     assert_type(sum([jaxce.dice_loss(x, y, reduction="total")], jaxce.Total(x, x)), jaxce.Total)

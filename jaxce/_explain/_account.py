@@ -10,6 +10,7 @@ from jaxce._explain._call import Call, check_concrete, check_count, value_of
 from jaxce._explain._pytorch import open_call
 from jaxce._explain._record import Explanation, as_number
 from jaxce._explain._tables import Terms, class_table, example_table, has_errors, position_table
+from jaxce._hardest import Hardest
 
 
 def explain(
@@ -86,7 +87,7 @@ def _account(call: Call, value: Any, top_k: int, decode: Callable[[int], str] | 
         examples=example_table(terms, top_k, decode),
         classes=class_table(terms, decode),
         positions=position_table(terms),
-        checks=checks_of(terms, as_number(value), guess),
+        checks=checks_of(terms, None if isinstance(call["reduction"], Hardest) else as_number(value), guess),
         losses=losses,
         errors=has_errors(terms),
     )
@@ -94,7 +95,7 @@ def _account(call: Call, value: Any, top_k: int, decode: Callable[[int], str] | 
 
 def _mean(call: Call, without: tuple[str, ...] = (), **changed: Any) -> float:
     """The loss as a number: its sum if this is asked, else its mean."""
-    reduction = "sum" if call["reduction"] == "sum" else "mean"
+    reduction = call.of_kept("sum" if call["reduction"] == "sum" else "mean")
     return float(call.run(without, reduction=reduction, **changed))
 
 

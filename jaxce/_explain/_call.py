@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxce._hardest import Hardest
 from jaxce._inputs import check_integer
 from jaxce._numerics import is_off
+from jaxce._types import Reduction
 from jaxce._value_checks import without_ignored
 
 MODIFIERS = ("class_weights", "sample_weights", "pos_weight", "label_smoothing", "z_loss")
@@ -115,8 +117,13 @@ class Call:
 
     def terms(self, **changed: Any) -> tuple[Any, Any]:
         """The weighted loss of each example and its weight in the divisor."""
-        values, weights = self.run(reduction=lambda values, weights: (values, weights), **changed)
+        values, weights = self.run(reduction=self.of_kept(lambda values, weights: (values, weights)), **changed)
         return values, weights
+
+    def of_kept(self, reduction: Reduction) -> Reduction:
+        """The reduction; of the examples that count, if the call keeps the hardest alone."""
+        own = self["reduction"]
+        return dataclasses.replace(own, reduction=reduction) if isinstance(own, Hardest) else reduction
 
     def mask(self, shape: tuple[int, ...], xp: Any = np, ignored: bool = True) -> Any:
         """Whether each example of ``shape`` counts, or each pixel of regions, by ``where`` and ``ignore_index``.
