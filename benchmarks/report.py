@@ -16,7 +16,6 @@ from matplotlib import pyplot as plt
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.csv"
-MISTAKES = ROOT / "benchmarks" / "mistakes.csv"
 COMPILED = ROOT / "benchmarks" / "compilers.csv"
 LAYERS = ROOT / "benchmarks" / "layers.csv"
 COMPILED_LINEAR = ROOT / "benchmarks" / "compilers_linear.csv"
@@ -350,9 +349,9 @@ def linear_cell(row):
     return f"{multiple:.2f}x ({row['traffic']} GB, {float(row['temporaries']) / 1024:.1f} GiB)"
 
 
-def mistakes():
-    """The table of mistakes: what each library answers."""
-    with open(MISTAKES, newline="") as file:
+def copied(name):
+    """The table of a file that has it as it is shown: what libraries answer, or how examples trained."""
+    with open(ROOT / "benchmarks" / f"{name}.csv", newline="") as file:
         header, *rows = csv.reader(file)
     return table(header, [[cell.replace("|", "\\|") for cell in row] for row in rows])
 
@@ -387,7 +386,8 @@ def publish():
             "compiled linear layers": compiled_linear(),
             "results": tables(rows),
         },
-        "docs/troubleshooting.md": {"mistakes": mistakes()},
+        "docs/troubleshooting.md": {"mistakes": copied("mistakes")},
+        "docs/choosing.md": {name: copied(name) for name in ("segmentation", "detection")},
         "docs/large-vocabulary.md": {"linear": "\n\n".join(map(linear_summary, versions)), "layers": layers()},
     }
     for name, texts in blocks.items():

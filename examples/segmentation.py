@@ -2,16 +2,16 @@
 
     python -m pip install ".[examples]" && python examples/segmentation.py
 
-Each canvas holds a few of scikit-learn's digits 1 to 4. One canvas in four also holds a digit 5 of half the size. Nine
-in ten labelled pixels are background, and one in 1,500 belongs to a 5. Faint ink and the pixels beside it have the id
-255, and ``ignore_index`` removes them from every loss.
+Each canvas holds two or three of scikit-learn's digits 1 to 4. One canvas in four also holds a digit 5 of half the
+size. 96 % of the labelled pixels are background, and one in 1,000 belongs to a 5. Faint ink and the pixels beside it
+have the id 255, and ``ignore_index`` removes them from every loss.
 
 Within a seed, all losses start from the same weights and see the same batches. The table has the intersection over
-union of held-out canvases: the mean over the classes, and that of the 5. Each has its mean and standard deviation over
-the seeds, and its difference to cross-entropy. The last lines say which differences exceed the spread of the seeds. The
-picture shows the errors of each loss on one canvas, and the intersection over union of each class.
+union (IoU) of held-out canvases: the mean over the classes, and that of the 5. Each has its mean and standard deviation
+over the seeds, and its difference to cross-entropy. The last lines say which differences exceed the spread of the
+seeds. The picture shows the errors of each loss on one canvas, and the IoU of each class.
 
-The training is short, and that is where the choice matters most: with more steps cross-entropy comes closer.
+The training is short, and the comparison holds for it alone.
 """
 
 import argparse
@@ -40,8 +40,8 @@ from tqdm import tqdm
 import jaxce
 
 BACKGROUND, RARE, CLASSES, IGNORED = 0, 5, 6, 255
-SIZE, CELL, BATCH, TESTED = 48, 12, 8, 200
-RATE = 2e-2  # for each loss the better of 1e-2 and 2e-2 by the mean over the classes, from seed 9
+SIZE, CELL, BATCH, TESTED = 36, 12, 8, 200
+RATE = 2e-2  # of 1e-2, 2e-2 and 4e-2, tried with seed 9
 COLORS = {
     "background": "#ffffff",
     "1": "#f58231",
@@ -101,7 +101,7 @@ LOSSES: dict[str, Loss] = {
 
 
 class UNet(nnx.Module):
-    """Two scales, from images ``[batch, 48, 48]`` to logits ``[batch, 48, 48, 6]``."""
+    """Two scales, from images ``[batch, 36, 36]`` to logits ``[batch, 36, 36, 6]``."""
 
     def __init__(self, rngs: nnx.Rngs) -> None:
         # Convolutions see patches of 2 x 2 pixels, which is four times faster on a CPU.
@@ -123,7 +123,7 @@ class UNet(nnx.Module):
 
 
 def scatter(rng: np.random.Generator, digits: np.ndarray, ids: np.ndarray, canvases: int) -> Canvases:
-    """Returns images and labels ``[canvases, 48, 48]``, with three to five digits and sometimes a small 5."""
+    """Returns images and labels ``[canvases, 36, 36]``, with two or three digits and sometimes a small 5."""
     images = np.zeros((canvases, SIZE, SIZE), np.float32)
     labels = np.full(images.shape, BACKGROUND, np.uint8)
     common = np.flatnonzero((ids > BACKGROUND) & (ids < RARE))
@@ -138,7 +138,7 @@ def scatter(rng: np.random.Generator, digits: np.ndarray, ids: np.ndarray, canva
 
     for canvas in range(canvases):
         rare, *cells = rng.permutation((SIZE // CELL) ** 2)  # one digit in a cell, so none overlap
-        for cell in cells[: rng.integers(3, 6)]:
+        for cell in cells[: rng.integers(2, 4)]:
             chosen = rng.choice(common)
             paint(canvas, cell, digits[chosen], ids[chosen])
         if rng.random() < 1 / 4:
@@ -161,7 +161,7 @@ def load(seed: int, steps: int) -> tuple[Canvases, Canvases]:
 
 def trainer(loss: Loss, steps: int) -> Callable[[int, Canvases, tqdm], UNet]:
     """Returns a function that trains a network from a seed. All seeds share one compiled step."""
-    schedule = optax.adam(optax.cosine_decay_schedule(RATE, steps))
+    schedule = optax.adam(optax.cosine_decay_schedule(RATE, steps), b2=0.99)
 
     @nnx.jit
     def start(key: jax.Array) -> tuple[UNet, nnx.Optimizer[UNet]]:
@@ -178,8 +178,9 @@ def trainer(loss: Loss, steps: int) -> Callable[[int, Canvases, tqdm], UNet]:
         images, labels = (canvases.reshape(steps, BATCH, SIZE, SIZE) for canvases in training)
         weights = jaxce.balanced_class_weights(labels, CLASSES, ignore_index=IGNORED)
         model, optimizer = start(jax.random.key(seed))
+        train_step = nnx.cached_partial(step, model, optimizer)
         for i in range(steps):
-            step(model, optimizer, images[i], labels[i], weights)
+            train_step(images[i], labels[i], weights)
             bar.update()
         return jax.block_until_ready(model)
 
@@ -240,7 +241,7 @@ def save_picture(path: Path, canvas: Canvases, predicted: dict[str, jax.Array], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=250, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=350, help="training steps (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, at least 2 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default="segmentation.png", help="the picture (default: %(default)s)")
     parser.add_argument("--csv", type=Path, help="also writes the table, for benchmarks/report.py")
