@@ -17,7 +17,8 @@ The training is short, and the comparison holds for it alone.
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -159,14 +160,21 @@ def load(seed: int, steps: int) -> tuple[Canvases, Canvases]:
     return training, scatter(np.random.default_rng(seed + 1000), test_digits, test_ids, TESTED)
 
 
+@cache
+def adam(rate: float, steps: int) -> optax.GradientTransformation:
+    """Cached, because another object would compile ``start`` again."""
+    return optax.adam(optax.cosine_decay_schedule(rate, steps), b2=0.99)
+
+
+@partial(nnx.jit, static_argnames="rule")
+def start(key: jax.Array, rule: optax.GradientTransformation) -> tuple[UNet, nnx.Optimizer[UNet]]:
+    """A new network and its optimizer."""
+    model = UNet(nnx.Rngs(key))
+    return model, nnx.Optimizer(model, rule, wrt=nnx.Param)
+
+
 def trainer(loss: Loss, steps: int) -> Callable[[int, Canvases, tqdm], UNet]:
     """Returns a function that trains a network from a seed. All seeds share one compiled step."""
-    schedule = optax.adam(optax.cosine_decay_schedule(RATE, steps), b2=0.99)
-
-    @nnx.jit
-    def start(key: jax.Array) -> tuple[UNet, nnx.Optimizer[UNet]]:
-        model = UNet(nnx.Rngs(key))
-        return model, nnx.Optimizer(model, schedule, wrt=nnx.Param)
 
     @nnx.jit
     def step(
@@ -177,7 +185,7 @@ def trainer(loss: Loss, steps: int) -> Callable[[int, Canvases, tqdm], UNet]:
     def train(seed: int, training: Canvases, bar: tqdm) -> UNet:
         images, labels = (canvases.reshape(steps, BATCH, SIZE, SIZE) for canvases in training)
         weights = jaxce.balanced_class_weights(labels, CLASSES, ignore_index=IGNORED)
-        model, optimizer = start(jax.random.key(seed))
+        model, optimizer = start(jax.random.key(seed), rule=adam(RATE, steps))
         train_step = nnx.cached_partial(step, model, optimizer)
         for i in range(steps):
             train_step(images[i], labels[i], weights)
@@ -199,8 +207,8 @@ def overlaps(predicted: jax.Array, labels: jax.Array) -> np.ndarray:
     return jaccard_score(truth, guess, labels=range(CLASSES), average=None, zero_division=0)
 
 
-def show(axes: Axes, classes: jax.Array | np.ndarray, title: str) -> None:
-    axes.imshow(classes, cmap=ListedColormap(list(COLORS.values())), vmin=0, vmax=CLASSES, interpolation="nearest")
+def show(axes: Axes, classes: jax.Array, title: str, colors: Sequence[str]) -> None:
+    axes.imshow(classes, cmap=ListedColormap(list(colors)), vmin=0, vmax=CLASSES, interpolation="nearest")
     axes.set_title(title, fontsize=9)
 
 
@@ -212,23 +220,18 @@ def save_picture(path: Path, canvas: Canvases, predicted: dict[str, jax.Array], 
     top, bottom = maps.subplots(2, 1 + len(predicted))
     top[0].imshow(image, cmap="gray_r")
     top[0].set_title("input", fontsize=9)
-    show(bottom[0], jnp.where(labels == IGNORED, CLASSES, labels), "label")
+    colors = list(COLORS.values())
+    # An error has the color of the true class, and black means that background was taken for a digit.
+    of_errors = ["#000000", *colors[1:CLASSES], "#f4f4f4"]
+    show(bottom[0], jnp.where(labels == IGNORED, CLASSES, labels), "label", colors)
     for above, below, (name, guess) in zip(top[1:], bottom[1:], predicted.items(), strict=True):
-        show(above, jnp.where(labels == IGNORED, CLASSES, guess), name)
+        show(above, jnp.where(labels == IGNORED, CLASSES, guess), name, colors)
         wrong = (labels != IGNORED) & (guess != labels)
-        # An error has the color of the true class, and black means that background was taken for a digit.
-        below.imshow(
-            jnp.where(wrong, labels, CLASSES),
-            cmap=ListedColormap(["#000000", *list(COLORS.values())[1:6], "#f4f4f4"]),
-            vmin=0,
-            vmax=CLASSES,
-            interpolation="nearest",
-        )
-        below.set_title(f"{int(wrong.sum())} errors", fontsize=9)
+        show(below, jnp.where(wrong, labels, CLASSES), f"{int(wrong.sum())} errors", of_errors)
     for axes in (*top, *bottom):
         axes.set(xticks=[], yticks=[])
     axes, width = bars.subplots(), 0.85 / CLASSES
-    for i, color in enumerate([*COLORS.values()][:CLASSES]):
+    for i, color in enumerate(colors[:CLASSES]):
         places = np.arange(len(ious)) + (i - (CLASSES - 1) / 2) * width
         values = np.array([per_seed[:, i] for per_seed in ious.values()])
         style = {"color": color, "edgecolor": "#999999", "error_kw": {"linewidth": 0.8}}
