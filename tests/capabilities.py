@@ -25,7 +25,10 @@ MODULES = {
 }
 """The module of each library that its cells name the functions of."""
 
-WORDS = {"recipe": "[recipe](large-vocabulary.md)"}
+WORDS = {
+    "recipe for logits": "[recipe](large-vocabulary.md)",
+    "recipe for regions": "[recipe](#regions-segmentation)",
+}
 """Cells that are no function, and their text on the page."""
 
 
