@@ -14,7 +14,8 @@ losses of the scores are compared:
 
 All are divided by the number of positives, and the loss of the boxes is the same. Within a seed, all start from the
 same weights and see the same batches. The table has the average precision on held-out canvases, for boxes that overlap
-the true one by 0.5 and by 0.75, and says which differences exceed the spread of the seeds.
+the true one by 0.5 and by 0.75, and says which differences exceed the spread of the seeds. The training is short, and
+the comparison holds for it alone.
 """
 
 import argparse
