@@ -244,7 +244,7 @@ def detect(model: Detector, images: np.ndarray) -> list[Boxes]:
 
 def draw(axes: Axes, image: np.ndarray, boxes: Boxes, count: int, color: str) -> None:
     """Draws the first boxes. Faint ink and noise are left white."""
-    axes.imshow(image, cmap="gray_r", vmin=0.4, vmax=1, extent=(0, SIZE, SIZE, 0))
+    axes.imshow(image, cmap="gray_r", vmin=0.25, vmax=1, extent=(0, SIZE, SIZE, 0))
     axes.set(xticks=[], yticks=[])
     for (top, left, bottom, right), label, _ in zip(*(part[:count] for part in boxes), strict=True):
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color))
