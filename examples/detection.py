@@ -281,12 +281,12 @@ def main() -> None:
     with tqdm(total=len(LOSSES) * args.seeds * args.steps) as bar:
         for name in LOSSES:
             bar.set_description(f"{name:<14}")
-            start, train = time.perf_counter(), trainer(name, args.steps)
+            since, train = time.perf_counter(), trainer(name, args.steps)
             found = [detect(train(seed, training, bar), test.images) for seed, (training, test, _) in enumerate(data)]
             for metric, overlap in overlaps.items():
                 pairs = zip(found, data, strict=True)
                 scores[metric][name] = np.array([average_precision(f, d[2], CLASSES, overlap) for f, d in pairs])
-            drawn[name], seconds[name] = found[0][:DRAWN], time.perf_counter() - start
+            drawn[name], seconds[name] = found[0][:DRAWN], time.perf_counter() - since
 
     print_table(scores, seconds)
     print_verdict(scores)

@@ -258,10 +258,10 @@ def main() -> None:
     with tqdm(total=len(LOSSES) * args.seeds * args.steps) as bar:
         for name, loss in LOSSES.items():
             bar.set_description(f"{name:<14}")
-            start, train = time.perf_counter(), trainer(loss, args.steps)
+            since, train = time.perf_counter(), trainer(loss, args.steps)
             outputs = [predict(train(seed, data[seed][0], bar), data[seed][1][0]) for seed in range(args.seeds)]
             ious[name] = np.array([overlaps(guess, data[seed][1][1]) for seed, guess in enumerate(outputs)])
-            predicted[name], seconds[name] = outputs[0][canvas], time.perf_counter() - start
+            predicted[name], seconds[name] = outputs[0][canvas], time.perf_counter() - since
 
     scores: Scores = {
         "mean IoU": {name: per_class.mean(axis=1) for name, per_class in ious.items()},
