@@ -6,7 +6,8 @@ from jax.typing import ArrayLike
 
 from jaxce._cross_entropy import log_probs
 from jaxce._inputs import open_logits, open_softmax
-from jaxce._numerics import safe_multiply
+from jaxce._numerics import at_least_zero, safe_multiply
+from jaxce._row_losses import row_losses
 from jaxce._targets import target, target_probs, upcast_probs, weighted_class_sum
 from jaxce._types import Hyperparameter, Inputs, PerExample, Reduced, Reduction, SoftmaxInputs
 from jaxce.reductions import run_loss
@@ -63,8 +64,12 @@ def entropy(
 
 
 def _entropy(x: Inputs) -> tuple[PerExample, float]:
+    return row_losses(_entropy_of_rows, x), 1.0
+
+
+def _entropy_of_rows(x: Inputs) -> PerExample:
     log_p = log_probs(x)
-    return jnp.sum(safe_multiply(jnp.exp(log_p), -log_p), x.axis), 1.0
+    return jnp.sum(safe_multiply(jnp.exp(log_p), -log_p), x.axis)
 
 
 def kl_divergence(
@@ -138,9 +143,14 @@ def kl_divergence(
 
 
 def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    return row_losses(_kl_of_rows, x), target(x)[1]
+
+
+def _kl_of_rows(x: SoftmaxInputs) -> PerExample:
     x = upcast_probs(x)
     q = target_probs(x)
-    return weighted_class_sum(x, _kl_terms(q, log_probs(x)))
+    kl = weighted_class_sum(x, _kl_terms(q, log_probs(x)))
+    return at_least_zero(kl) if x.class_weights is None else kl
 
 
 def js_divergence(
@@ -213,10 +223,14 @@ def js_divergence(
 
 
 def _js_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    return row_losses(_js_of_rows, x), target(x)[1]
+
+
+def _js_of_rows(x: SoftmaxInputs) -> PerExample:
     x = upcast_probs(x)
     q, p = target_probs(x), jnp.exp(log_probs(x))
     log_m = _log((p + q) / 2)
-    return weighted_class_sum(x, (_kl_terms(q, log_m) + _kl_terms(p, log_m)) / 2)
+    return at_least_zero(weighted_class_sum(x, (_kl_terms(q, log_m) + _kl_terms(p, log_m)) / 2))
 
 
 def brier_loss(
@@ -290,10 +304,13 @@ def brier_loss(
 
 
 def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    x = upcast_probs(x)
-    p, q = jnp.exp(log_probs(x)), target_probs(x)
     weight = target(x)[1]
-    return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
+    return safe_multiply(weight, row_losses(_brier_of_rows, x)), weight
+
+
+def _brier_of_rows(x: SoftmaxInputs) -> PerExample:
+    x = upcast_probs(x)
+    return jnp.sum((jnp.exp(log_probs(x)) - target_probs(x)) ** 2, x.axis)
 
 
 def _kl_terms(q: Array, log_p: Array) -> Array:

@@ -90,6 +90,11 @@ def safe_multiply_no_select(weight: Array, value: Array) -> Array:
     return weight * jnp.minimum(value, bound)
 
 
+def at_least_zero(x: Array) -> Array:
+    """``max(x, 0)`` with the derivative of ``x``: for sums that are negative by rounding alone. NaN remains NaN."""
+    return jnp.where(x < 0, x - lax.stop_gradient(x), x)
+
+
 def jvp_of_perturbed(f: Callable[..., T], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[T, T]:
     """`jax.jvp` of ``f`` along the perturbed leaves alone, and zeros without any.
 
