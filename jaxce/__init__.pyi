@@ -88,6 +88,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -99,6 +100,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -110,6 +112,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -1507,6 +1510,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -1521,6 +1525,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -1535,6 +1540,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,

@@ -9,6 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxce._class_axis import expand_class_axis, mask_rows, one_hot
+from jaxce._elementwise import element_losses
 from jaxce._inputs import check_choice, open_sigmoid, open_softmax
 from jaxce._numerics import compute_dtype, safe_multiply, safe_power
 from jaxce._sharding import replicate_axes
@@ -322,7 +323,15 @@ def soft_margin_loss(
 
 
 def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
-    return in_classes(x, soft_margin(x.logits.astype(x.labels.dtype), x.labels))
+    return in_classes(x, element_losses(_soft_margin, _soft_margin_derivative, x.logits, x.labels, None))
+
+
+def _soft_margin(z: Array, y: Array, _: None) -> Array:
+    return soft_margin(z, y)
+
+
+def _soft_margin_derivative(z: Array, y: Array, _: None) -> Array:
+    return -y * jax.nn.sigmoid(-y * z)
 
 
 def logit_gap(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:

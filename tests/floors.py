@@ -25,8 +25,8 @@ PLAN = [
     ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
     ("_candidates _teachers", "checks of several ids of an example, and of the teacher of a distillation"),
     (
-        "_targets _row_losses reductions _class_weights _linear_inputs _region_inputs",
-        "`q` from labels, weights and smoothing; rows in blocks; means, totals; checks for linear layers and regions",
+        "_targets _row_losses _elementwise reductions _class_weights _linear_inputs _region_inputs",
+        "`q` from labels, weights and smoothing; losses of rows and elements; means; checks for layers and regions",
     ),
     (
         "_linear _linear_formulas _region_sums _batch_inputs",

@@ -111,9 +111,11 @@ def sigmoid_binary_cross_entropy(
     return _masked(every * values, np.ones(x.shape), sample_weights, where)
 
 
-def binary_cross_entropy(probs, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None):
+def binary_cross_entropy(
+    probs, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None, label_smoothing=0.0
+):
     """Bishop, PRML, eq. 4.90, with the logarithms clamped at -100."""
-    p, y = np.asarray(probs, float), np.asarray(labels, float)
+    p, y = np.asarray(probs, float), np.asarray(labels, float) * (1 - label_smoothing) + label_smoothing / 2
     with np.errstate(divide="ignore"):
         values = -(y * np.maximum(np.log(p), -100) + (1 - y) * np.maximum(np.log1p(-p), -100))
     every = _per_class(class_weights, p.ndim, axis, p.shape[axis])
@@ -197,13 +199,16 @@ def _of_elements(positive, negative, x, y, axis=-1, class_weights=None, sample_w
     return _masked(values, np.ones(x.shape), sample_weights, where)
 
 
-def sigmoid_focal_loss(logits, labels, *, alpha=0.25, gamma=2.0, label_smoothing=0.0, **options):
-    """Lin et al., ICCV 2017, eq. 5; labels in between as torchvision mixes them."""
+def sigmoid_focal_loss(
+    logits, labels, *, alpha=0.25, gamma=2.0, pos_weight=None, label_smoothing=0.0, axis=-1, **options
+):
+    """Lin et al., ICCV 2017, eq. 5; labels in between as torchvision mixes them, the positive term weighted."""
     p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    w = _per_class(pos_weight, p.ndim, axis, p.shape[axis])
     y = np.asarray(labels, float) * (1 - label_smoothing) + label_smoothing / 2
     right = p * y + (1 - p) * (1 - y)
     scale = (1 - right) ** gamma * (1 if alpha is None else alpha * y + (1 - alpha) * (1 - y))
-    return _of_elements(-scale * np.log(p), -scale * np.log(1 - p), logits, y, **options)
+    return _of_elements(-w * scale * np.log(p), -scale * np.log(1 - p), logits, y, axis=axis, **options)
 
 
 def asymmetric_loss(logits, labels, *, gamma_pos=1.0, gamma_neg=4.0, clip=0.05, label_smoothing=0.0, **options):
