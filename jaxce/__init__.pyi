@@ -548,6 +548,42 @@ def generalized_cross_entropy(
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
 def jaccard_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -640,6 +676,7 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -653,6 +690,7 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -666,12 +704,43 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
     ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -1437,6 +1506,48 @@ def poly1_loss(
     where: ArrayLike | None = None,
     ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload

@@ -27,7 +27,7 @@ from jaxce._log_probs import log_probs_of_candidates
 from jaxce._numerics import at_least_zero, compute_dtype
 from jaxce._row_losses import row_losses
 from jaxce._sharding import axis_index, is_explicit
-from jaxce._teachers import check_beta, open_linear_teacher, open_with_teacher
+from jaxce._teachers import check_beta_of_teacher, open_linear_teacher, open_with_teacher
 from jaxce._types import (
     AxisName,
     Hyperparameter,
@@ -106,7 +106,7 @@ def distillation_loss(
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
         The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
     """
-    check_beta(beta, teacher)
+    check_beta_of_teacher(beta, teacher)
     inputs = open_logits(logits, axis=axis, sample_weights=sample_weights, where=where, reduction=reduction)
     x = open_with_teacher(inputs, teacher, temperature, class_axis_name)
     formula = _Divergence(float(beta), teacher.tail if isinstance(teacher, TopK) else None)
@@ -185,7 +185,7 @@ def linear_kl_divergence(
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
         The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
     """
-    check_beta(beta, teacher)
+    check_beta_of_teacher(beta, teacher)
     layers = {"{}": LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)}
     if isinstance(teacher, LinearLogits):
         layers["teacher.{}"] = teacher

@@ -1,8 +1,8 @@
 """Losses of single elements, at least 0, with a written derivative: each pass reads logits and labels, and no more.
 
 Compilers fuse one expression of logits and labels into one kernel. They materialize what two expressions share, such as
-a sigmoid in loss and gradient. So a formula and its derivative share no exponential: the derivative takes logits that
-are clipped to the range of `exp`, where it is constant. It is then finite for infinite logits, too.
+a sigmoid in loss and gradient. So a formula and its derivative share no exponential: the derivative clips the logits to
+the range of `exp`, beyond which it is constant. It is then finite for infinite logits, too.
 """
 
 import math
@@ -34,14 +34,14 @@ def _element_losses_jvp(
     z = z.astype(y.dtype)
     d_value = jvp_of_perturbed(partial(loss, z), (y, hyperparameters), tuple(others))[1]
     if not is_zero_tangent(dz):
-        d_value += derivative(_clipped(z), y, hyperparameters) * dz.astype(y.dtype)
+        d_value += derivative(z, y, hyperparameters) * dz.astype(y.dtype)
     return value, d_value
 
 
 element_losses.defjvp(_element_losses_jvp, symbolic_zeros=True)
 
 
-def _clipped(z: Array) -> Array:
-    """``z`` where neither ``exp(z)`` nor ``exp(-z)`` overflows or is 0."""
+def clipped_for_exp(z: Array) -> Array:
+    """The nearest number to ``z`` where neither ``exp(z)`` nor ``exp(-z)`` overflows or is 0."""
     bound = -math.log(jnp.finfo(z.dtype).tiny)
     return jnp.clip(z, -bound, bound)

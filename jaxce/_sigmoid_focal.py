@@ -1,15 +1,15 @@
 """Focal losses of the sigmoid: binary cross-entropy with a factor that down-weights easy elements."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._elementwise import element_losses
-from jaxce._inputs import open_sigmoid
+from jaxce._elementwise import clipped_for_exp, element_losses
+from jaxce._inputs import check_choice, open_sigmoid
 from jaxce._numerics import above_zero, safe_multiply, softplus
 from jaxce._sigmoid import binary_cross_entropy_from_logits, in_classes, pos_weight_of, smoothed_labels
 from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
@@ -72,6 +72,7 @@ def sigmoid_focal_loss(
     See Also:
         ``focal_loss``: for exclusive classes.
         ``asymmetric_loss``: one exponent for positives, another for negatives.
+        ``quality_focal_loss``: for labels that are qualities, such as an overlap.
         ``sigmoid_binary_cross_entropy``: the same with gamma 0 and alpha None.
 
     Source:
@@ -108,6 +109,7 @@ def _focal(z: Array, y: Array, parameters: tuple[Any, ...]) -> Array:
 
 def _focal_derivative(z: Array, y: Array, parameters: tuple[Any, ...]) -> Array:
     """``alpha_t u**gamma (gamma h u' / u + h')``, where ``u' / u = (1 - 2 y) / (1 + y exp(-z) + (1 - y) exp(z))``."""
+    z = clipped_for_exp(z)
     alpha, gamma, w = (*parameters[:2], 1 if parameters[2] is None else parameters[2])
     p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
     u = y * one_minus_p + (1 - y) * p
@@ -212,6 +214,7 @@ def _asymmetric(z: Array, y: Array, parameters: tuple[Any, ...]) -> Array:
 
 def _asymmetric_derivative(z: Array, y: Array, parameters: tuple[Any, ...]) -> Array:
     """``-y (1-p)**g+ (1 - p - g+ p log p) + (1-y) m**g- (1 / (1-m) - g- log(1-m) / m) p (1-p)``."""
+    z = clipped_for_exp(z)
     gamma_pos, gamma_neg, clip = parameters
     p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
     m, one_minus_m = above_zero(p - clip), jnp.minimum(one_minus_p + clip, 1)
@@ -219,3 +222,118 @@ def _asymmetric_derivative(z: Array, y: Array, parameters: tuple[Any, ...]) -> A
     of_m = m**gamma_neg * (1 / one_minus_m + gamma_neg * jnp.log1p(m / one_minus_m) / m)
     negative = jnp.where(p <= clip, 0, of_m * p * one_minus_p)
     return (1 - y) * negative - y * positive
+
+
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Focal loss of a quality y in [0, 1]: ``|y - p|**gamma h``, with the sigmoid p and the cross-entropy h.
+
+    For detectors whose score is also the overlap of the box: y is the overlap, and 0 for the background. The variant
+    ``"varifocal"`` is ``y h`` for y above 0, and ``alpha p**gamma h`` for background. It takes logits, and it averages;
+    detectors sum and divide by the sum of the qualities or the number of objects.
+
+    Args:
+        logits: log-odds, not probabilities; floating, ``[...]``.
+        labels: quality in [0, 1], 0 for background; bool, integer or floating, ``[...]``.
+        alpha: weight of elements with label 0, in [0, 1]; None is 1. VarifocalNet uses 0.75.
+        gamma: focal exponent, at least 0; 0 is cross-entropy.
+        variant: ``"quality"`` or ``"varifocal"``.
+        axis: the class axis of per-class weights; 1 for channel-first images.
+        class_weights: factor of the loss of each class, at least 0, a scalar or ``[classes]``.
+        sample_weights: weight of each element, at least 0, rank of the labels; size-1 axes broadcast.
+        where: bool mask, True for valid elements, rank of the labels; size-1 axes broadcast. Masked values may be NaN.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; the shape of the labels for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
+        ValueError: labels of another shape or outside [0, 1], an unknown variant, ``alpha`` or ``gamma`` out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> logits = jnp.array([[2.0, -1.0, 0.5], [0.0, 1.0, -2.0]])
+        >>> overlaps = jnp.array([[0.9, 0.0, 0.4], [0.0, 0.7, 0.0]])
+        >>> print(f"{jaxce.quality_focal_loss(logits, overlaps):.3f}")
+        0.039
+        >>> total = jaxce.quality_focal_loss(logits, overlaps, variant="varifocal", alpha=0.75, reduction="sum")
+        >>> print(f"{(total / overlaps.sum()):.3f}")
+        0.648
+
+    See Also:
+        ``sigmoid_focal_loss``: for labels that say which class, not how well.
+        ``sigmoid_binary_cross_entropy``: the same with gamma 0.
+
+    Source:
+        Li et al., "Generalized Focal Loss" (NeurIPS 2020), eq. 5.
+        The variant: Zhang, Wang, Dayoub and Suenderhauf, "VarifocalNet" (CVPR 2021), eq. 2.
+    """
+    check_choice("variant", variant, ("quality", "varifocal"))
+    x = open_sigmoid(
+        logits,
+        labels,
+        axis=axis,
+        class_weights=class_weights,
+        sample_weights=sample_weights,
+        where=where,
+        alpha=(alpha, 0, 1, None),
+        gamma=(gamma, 0, math.inf),
+        reduction=reduction,
+    )
+    return run_loss(_quality_focal_loss if variant == "quality" else _varifocal_loss, x, reduction)
+
+
+def _quality_focal_loss(x: SigmoidInputs) -> tuple[Array, float]:
+    loss = element_losses(_quality, _quality_derivative, x.logits, x.labels, x["gamma"])
+    return in_classes(x, _weigh_background(x, loss))
+
+
+def _weigh_background(x: SigmoidInputs, loss: Array) -> Array:
+    return loss if x["alpha"] is None else safe_multiply(jnp.where(x.labels == 0, x["alpha"], 1), loss)
+
+
+def _quality(z: Array, y: Array, gamma: Any) -> Array:
+    distance = jnp.abs((1 - y) * jax.nn.sigmoid(z) - y * jax.nn.sigmoid(-z))
+    loss: Array = above_zero(distance) ** gamma * binary_cross_entropy_from_logits(z, y, None)
+    return loss
+
+
+def _quality_derivative(z: Array, y: Array, gamma: Any) -> Array:
+    """``|d|**gamma (gamma p (1 - p) h / d + d)`` with ``d = p - y``."""
+    z = clipped_for_exp(z)
+    p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
+    d, h = (1 - y) * p - y * one_minus_p, y * softplus(-z) + (1 - y) * softplus(z)
+    distance = above_zero(jnp.abs(d))
+    derivative: Array = distance**gamma * d * (gamma * p * one_minus_p * h / distance**2 + 1)
+    return derivative
+
+
+def _varifocal_loss(x: SigmoidInputs) -> tuple[Array, float]:
+    loss = element_losses(_varifocal, _varifocal_derivative, x.logits, x.labels, x["gamma"])
+    return in_classes(x, _weigh_background(x, loss))
+
+
+def _varifocal(z: Array, y: Array, gamma: Any) -> Array:
+    background = above_zero(jax.nn.sigmoid(z)) ** gamma * softplus(z)
+    return jnp.where(y == 0, background, y * binary_cross_entropy_from_logits(z, y, None))
+
+
+def _varifocal_derivative(z: Array, y: Array, gamma: Any) -> Array:
+    """``y (p - y)``, and ``p**gamma (gamma (1 - p) softplus(z) + p)`` for label 0."""
+    z = clipped_for_exp(z)
+    p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
+    background = p**gamma * (gamma * one_minus_p * softplus(z) + p)
+    return jnp.where(y == 0, background, y * ((1 - y) * p - y * one_minus_p))
