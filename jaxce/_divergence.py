@@ -148,11 +148,11 @@ def kl_divergence(
 
 
 def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    x = upcast_probs(x)
     return row_losses(_kl_of_rows, x), target(x)[1]
 
 
 def _kl_of_rows(x: SoftmaxInputs) -> PerExample:
-    x = upcast_probs(x)
     q = target_probs(x)
     return _bounded(x, _kl_terms(q, log_probs(x)))
 
@@ -245,10 +245,10 @@ class _Mixed:
     beta: float
 
     def __call__(self, x: SoftmaxInputs) -> tuple[PerExample, Array]:
+        x = upcast_probs(x)
         return row_losses(self.of_rows, x), target(x)[1]
 
     def of_rows(self, x: SoftmaxInputs) -> PerExample:
-        x = upcast_probs(x)
         q, log_p = target_probs(x), log_probs(x)
         p = jnp.exp(log_p)
         if self.beta == 1:
@@ -390,12 +390,12 @@ def brier_loss(
 
 
 def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
+    x = upcast_probs(x)
     weight = target(x)[1]
     return safe_multiply(weight, row_losses(_brier_of_rows, x)), weight
 
 
 def _brier_of_rows(x: SoftmaxInputs) -> PerExample:
-    x = upcast_probs(x)
     return jnp.sum((jnp.exp(log_probs(x)) - target_probs(x)) ** 2, x.axis)
 
 

@@ -42,6 +42,6 @@ element_losses.defjvp(_element_losses_jvp, symbolic_zeros=True)
 
 
 def clipped_for_exp(z: Array) -> Array:
-    """The nearest number to ``z`` where neither ``exp(z)`` nor ``exp(-z)`` overflows or is 0."""
-    bound = -math.log(jnp.finfo(z.dtype).tiny)
+    """The nearest number to ``z`` where neither ``exp(z)`` nor ``exp(-z)`` overflows or counts as 0."""
+    bound = -math.log(jnp.finfo(z.dtype).tiny) - 2
     return jnp.clip(z, -bound, bound)

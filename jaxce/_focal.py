@@ -262,6 +262,7 @@ def _box_cox(s: Array, q: Any) -> Array:
 
 def _transformed(x: SoftmaxInputs, f: Callable[[Array, SoftmaxInputs], Array]) -> tuple[PerExample, Array]:
     """``sum_c w_c q_c f(-log p_c)``. For ids without smoothing this is ``w_y f(-log p_y)``, one number per example."""
+    x = upcast_probs(x)
     weight = target(x)[1]
     if isinstance(x.labels, Ids) and is_off(x.label_smoothing):
         unweighted, _ = target(dataclasses.replace(x, class_weights=None))
@@ -270,5 +271,4 @@ def _transformed(x: SoftmaxInputs, f: Callable[[Array, SoftmaxInputs], Array]) -
 
 
 def _over_all_classes(f: Callable[[Array, SoftmaxInputs], Array], x: SoftmaxInputs) -> PerExample:
-    x = upcast_probs(x)
     return weighted_class_sum(x, safe_multiply(target_probs(x), f(-log_probs(x), x)))

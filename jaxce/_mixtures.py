@@ -24,9 +24,7 @@ def open_views(
     x = floating("logits", logits)
     views, classes = one_axis("view_axis", "logits", x.shape, view_axis), class_axis("logits", x.shape, axis)
     if views == classes:
-        raise ValueError(
-            f"view_axis: got {view_axis} with axis={axis}, both axis {views}; expected two different axes."
-        )
+        raise ValueError(f"view_axis: got {view_axis} with axis={axis}, the same axis; expected another one.")
     if x.shape[views] == 0:
         raise ValueError(f"logits: got shape {x.shape}, without views along axis {views}; expected at least one.")
     x = jnp.moveaxis(x, views, 0)

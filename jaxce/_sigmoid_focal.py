@@ -34,8 +34,8 @@ def sigmoid_focal_loss(
 
     For dense detection and rare positives. For positives ``p_t`` is p and ``alpha_t`` is ``alpha``, for negatives
     ``1 - p`` and ``1 - alpha``. In between they are interpolated, and ``-log p_t`` is the cross-entropy of y, as in
-    torchvision. ``pos_weight`` is a further factor of positives, beside ``alpha``. It takes logits, and it averages by
-    default; detection often sums and divides by the number of objects.
+    torchvision; ``pos_weight`` multiplies beside ``alpha``. It takes logits, and it averages by default; detection often
+    sums and divides by the number of objects.
 
     Args:
         logits: log-odds, not probabilities; floating, ``[...]``.
@@ -241,7 +241,7 @@ def quality_focal_loss(
 
     For detectors whose score is also the overlap of the box: y is the overlap, and 0 for the background. The variant
     ``"varifocal"`` is ``y h`` for y above 0, and ``alpha p**gamma h`` for background. It takes logits, and it averages;
-    detectors sum and divide by the sum of the qualities or the number of objects.
+    detectors sum and divide by the number of objects.
 
     Args:
         logits: log-odds, not probabilities; floating, ``[...]``.
@@ -302,7 +302,8 @@ def _quality_focal_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def _weigh_background(x: SigmoidInputs, loss: Array) -> Array:
-    return loss if x["alpha"] is None else safe_multiply(jnp.where(x.labels == 0, x["alpha"], 1), loss)
+    alpha = x["alpha"]  # NaN if it is invalid, and then every loss is
+    return loss if alpha is None else safe_multiply(jnp.where(x.labels == 0, alpha, 1 + 0 * alpha), loss)
 
 
 def _quality(z: Array, y: Array, gamma: Any) -> Array:
@@ -328,7 +329,7 @@ def _varifocal_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 def _varifocal(z: Array, y: Array, gamma: Any) -> Array:
     background = above_zero(jax.nn.sigmoid(z)) ** gamma * softplus(z)
-    return jnp.where(y == 0, background, y * binary_cross_entropy_from_logits(z, y, None))
+    return jnp.where(y == 0, background, y * binary_cross_entropy_from_logits(z, y, None) + 0 * gamma)
 
 
 def _varifocal_derivative(z: Array, y: Array, gamma: Any) -> Array:
@@ -336,4 +337,4 @@ def _varifocal_derivative(z: Array, y: Array, gamma: Any) -> Array:
     z = clipped_for_exp(z)
     p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
     background = p**gamma * (gamma * one_minus_p * softplus(z) + p)
-    return jnp.where(y == 0, background, y * ((1 - y) * p - y * one_minus_p))
+    return jnp.where(y == 0, background, y * ((1 - y) * p - y * one_minus_p) + 0 * gamma)
