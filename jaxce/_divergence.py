@@ -297,7 +297,7 @@ def js_divergence_of_views(
         >>> print(jaxce.js_divergence_of_views(jnp.stack([clean, augmented]), reduction="none"))
         [0.051 0.   ]
         >>> print(f"{12 * jaxce.js_divergence_of_views(jnp.stack([clean, augmented, augmented])):.3f}")
-        0.160
+        0.261
 
     See Also:
         ``js_divergence``: of labels and one prediction.

@@ -34,8 +34,8 @@ def sigmoid_focal_loss(
 
     For dense detection and rare positives. For positives ``p_t`` is p and ``alpha_t`` is ``alpha``, for negatives
     ``1 - p`` and ``1 - alpha``. In between they are interpolated, and ``-log p_t`` is the cross-entropy of y, as in
-    torchvision; ``pos_weight`` multiplies beside ``alpha``. It takes logits, and it averages by default; detection often
-    sums and divides by the number of objects.
+    torchvision; ``pos_weight`` multiplies beside ``alpha``. It takes logits, and it averages by default; detection sums
+    and divides by the number of objects.
 
     Args:
         logits: log-odds, not probabilities; floating, ``[...]``.
@@ -271,7 +271,7 @@ def quality_focal_loss(
         0.039
         >>> total = jaxce.quality_focal_loss(logits, overlaps, variant="varifocal", alpha=0.75, reduction="sum")
         >>> print(f"{(total / overlaps.sum()):.3f}")
-        0.648
+        0.591
 
     See Also:
         ``sigmoid_focal_loss``: for labels that say which class, not how well.

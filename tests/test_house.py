@@ -29,7 +29,7 @@ CHECKS = {
     *("_value_checks", "_candidates", "_teachers", "_mixtures", "torch._arguments", "torch._labels"),
 }
 
-MOST_LINES = {"core": 5380, "torch": 1230}
+MOST_LINES = {"core": 5700, "torch": 1230}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

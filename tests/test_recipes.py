@@ -121,10 +121,10 @@ def test_js_divergence_of_views_is_augmixs(where, dtype):
     masked = jnp.where(keep[:, None], views, jnp.nan)
     value, gradient = jax.value_and_grad(lambda v: jaxce.js_divergence_of_views(v, where=keep))(masked)
     np.testing.assert_allclose(value, want[keep].mean(), rtol=2e-5)
-    slope = p * (np.log(p) - np.log(p.mean(0)))
-    slope = (slope - p * slope.sum(-1, keepdims=True)) / 3 / keep.sum() * keep[:, None]
+    exact = p * (np.log(p) - np.log(p.mean(0)))
+    exact = (exact - p * exact.sum(-1, keepdims=True)) / 3 / keep.sum() * keep[:, None]
     np.testing.assert_allclose(
-        gradient.astype(jnp.float32), slope, rtol=1e-2 if dtype == jnp.bfloat16 else 2e-4, atol=1e-6
+        gradient.astype(jnp.float32), exact, rtol=1e-2 if dtype == jnp.bfloat16 else 2e-4, atol=1e-6
     )
 
 
