@@ -188,6 +188,8 @@ PANELS = (
             Curve("binary_cross_entropy", positive_probs, YELLOW, dash=ONE_DASH),
             Curve("soft_margin_loss", positive, SKY, dash=OTHER_DASH),
             Curve("sigmoid_focal_loss", positive, BLUES[2]),
+            Curve("quality_focal_loss", positive, GREEN),
+            Curve("hinge_loss", positive, VIOLET),
             Curve("asymmetric_loss", positive, RED),
         ),
         losses=(-0.2, 6.6),
@@ -201,6 +203,8 @@ PANELS = (
             Curve("binary_cross_entropy", negative_probs, YELLOW, dash=ONE_DASH),
             Curve("soft_margin_loss", minus_one, SKY, dash=OTHER_DASH),
             Curve("sigmoid_focal_loss", negative, BLUES[2]),
+            Curve("quality_focal_loss", negative, GREEN),
+            Curve("hinge_loss", negative, VIOLET),
             Curve("asymmetric_loss", negative, RED),
         ),
         losses=(-0.2, 6.6),
@@ -291,7 +295,7 @@ def losses_of_jaxce() -> set[str]:
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
     functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
     losses = {name for name, f in functions.items() if "reduction" in inspect.signature(f).parameters}
-    return losses - {"reduce", "linear_loss", "distillation_loss", "linear_kl_divergence"}
+    return losses - {"reduce", "linear_loss", "distillation_loss", "linear_kl_divergence", "js_divergence_of_views"}
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from inspect import isfunction as _isfunction
 from types import ModuleType as _Module
 
+from jaxce._binary_margins import hinge_loss as hinge_loss
+from jaxce._binary_margins import soft_margin_loss as soft_margin_loss
 from jaxce._class_weights import balanced_class_weights as balanced_class_weights
 from jaxce._debug import debug as debug
 from jaxce._distillation import distillation_loss as distillation_loss
@@ -10,6 +12,7 @@ from jaxce._distillation import linear_kl_divergence as linear_kl_divergence
 from jaxce._divergence import brier_loss as brier_loss
 from jaxce._divergence import entropy as entropy
 from jaxce._divergence import js_divergence as js_divergence
+from jaxce._divergence import js_divergence_of_views as js_divergence_of_views
 from jaxce._divergence import kl_divergence as kl_divergence
 from jaxce._explain._account import explain as explain
 from jaxce._explain._record import Explanation as Explanation
@@ -29,7 +32,6 @@ from jaxce._lovasz import lovasz_softmax as lovasz_softmax
 from jaxce._margins import multiclass_hinge_loss as multiclass_hinge_loss
 from jaxce._margins import multilabel_margin_loss as multilabel_margin_loss
 from jaxce._margins import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from jaxce._margins import soft_margin_loss as soft_margin_loss
 from jaxce._region_total import RegionTotal as RegionTotal
 from jaxce._regions import dice_loss as dice_loss
 from jaxce._regions import jaccard_loss as jaccard_loss
@@ -37,6 +39,7 @@ from jaxce._regions import tversky_loss as tversky_loss
 from jaxce._sigmoid import binary_cross_entropy as binary_cross_entropy
 from jaxce._sigmoid import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
 from jaxce._sigmoid_focal import asymmetric_loss as asymmetric_loss
+from jaxce._sigmoid_focal import quality_focal_loss as quality_focal_loss
 from jaxce._sigmoid_focal import sigmoid_focal_loss as sigmoid_focal_loss
 from jaxce._softmax import cross_entropy as cross_entropy
 from jaxce._softmax import linear_cross_entropy as linear_cross_entropy

@@ -90,6 +90,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Array: ...
 @overload
@@ -101,6 +102,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Literal["total"],
 ) -> Total: ...
 @overload
@@ -112,6 +114,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -547,6 +550,42 @@ def generalized_cross_entropy(
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def hinge_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p: Hyperparameter = 1,
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
 def jaccard_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -639,6 +678,7 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -652,6 +692,7 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -665,12 +706,43 @@ def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
     ignore_index: int | Array | None = None,
     label_smoothing: Hyperparameter = 0.0,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
@@ -1439,6 +1511,48 @@ def poly1_loss(
     reduction: Callable[[Array, Array], R],
 ) -> R: ...
 @overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Array: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Literal["total"],
+) -> Total: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alpha: Hyperparameter | None = None,
+    gamma: Hyperparameter = 2.0,
+    variant: Literal["quality", "varifocal"] = "quality",
+    axis: int = -1,
+    class_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Callable[[Array, Array], R],
+) -> R: ...
+@overload
 def reduce(
     values: ArrayLike,
     *,
@@ -1509,6 +1623,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -1523,6 +1638,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -1537,6 +1653,7 @@ def sigmoid_focal_loss(
     alpha: Hyperparameter | None = 0.25,
     gamma: Hyperparameter = 2.0,
     axis: int = -1,
+    pos_weight: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,

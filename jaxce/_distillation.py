@@ -24,9 +24,10 @@ from jaxce._linear import linear_losses
 from jaxce._linear_formulas import RowsOfLogits, softmax_inputs
 from jaxce._linear_inputs import open_linear
 from jaxce._log_probs import log_probs_of_candidates
-from jaxce._numerics import compute_dtype
+from jaxce._numerics import at_least_zero, compute_dtype
+from jaxce._row_losses import row_losses
 from jaxce._sharding import axis_index, is_explicit
-from jaxce._teachers import check_beta, open_linear_teacher, open_with_teacher
+from jaxce._teachers import check_beta_of_teacher, open_linear_teacher, open_with_teacher
 from jaxce._types import (
     AxisName,
     Hyperparameter,
@@ -105,10 +106,11 @@ def distillation_loss(
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
         The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
     """
-    check_beta(beta, teacher)
+    check_beta_of_teacher(beta, teacher)
     inputs = open_logits(logits, axis=axis, sample_weights=sample_weights, where=where, reduction=reduction)
     x = open_with_teacher(inputs, teacher, temperature, class_axis_name)
-    return run_loss(_Divergence(float(beta), teacher.tail if isinstance(teacher, TopK) else None), x, reduction)
+    formula = _Divergence(float(beta), teacher.tail if isinstance(teacher, TopK) else None)
+    return run_loss(formula.in_blocks if class_axis_name is None else formula, x, reduction)
 
 
 def linear_kl_divergence(
@@ -183,7 +185,7 @@ def linear_kl_divergence(
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, 2015), section 2.
         The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
     """
-    check_beta(beta, teacher)
+    check_beta_of_teacher(beta, teacher)
     layers = {"{}": LinearLogits(hidden, kernel, bias, logit_scale, logit_softcap)}
     if isinstance(teacher, LinearLogits):
         layers["teacher.{}"] = teacher
@@ -211,6 +213,13 @@ class _Divergence:
     tail: str | None
 
     def __call__(self, x: SoftmaxInputs) -> tuple[PerExample, float]:
+        return self.of_rows(x), 1.0
+
+    def in_blocks(self, x: SoftmaxInputs) -> tuple[PerExample, float]:
+        """For logits that are an array; those of a linear layer are in chunks already."""
+        return row_losses(self.of_rows, x), 1.0
+
+    def of_rows(self, x: SoftmaxInputs) -> PerExample:
         t, dtype = x["temperature"], compute_dtype(x.logits)
         student = mask_rows(x.logits, x.mask, x.axis).astype(dtype) / t
         if self.tail is None:
@@ -221,7 +230,8 @@ class _Divergence:
             log_p, log_q = _over_candidates(dataclasses.replace(x, logits=student), self.tail)
             over_shards = None
         divergence = psum_classes(jnp.sum(_divergence(log_p, log_q, self.beta), x.axis), over_shards)
-        return t**2 * divergence, 1.0
+        scaled: PerExample = t**2 * (divergence if self.tail == "ignore" else at_least_zero(divergence))
+        return scaled
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """Divergences between labels ``q`` and the softmax ``p``, the Brier score, and the entropy of ``p``."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._class_axis import broadcast_mask
 from jaxce._cross_entropy import log_probs
 from jaxce._inputs import open_logits, open_softmax
-from jaxce._numerics import safe_multiply
+from jaxce._mixtures import check_beta, open_views
+from jaxce._numerics import at_least_zero, compute_dtype, fill_masked, safe_multiply
+from jaxce._row_losses import row_losses
 from jaxce._targets import target, target_probs, upcast_probs, weighted_class_sum
 from jaxce._types import Hyperparameter, Inputs, PerExample, Reduced, Reduction, SoftmaxInputs
 from jaxce.reductions import run_loss
@@ -63,8 +69,12 @@ def entropy(
 
 
 def _entropy(x: Inputs) -> tuple[PerExample, float]:
+    return row_losses(_entropy_of_rows, x), 1.0
+
+
+def _entropy_of_rows(x: Inputs) -> PerExample:
     log_p = log_probs(x)
-    return jnp.sum(safe_multiply(jnp.exp(log_p), -log_p), x.axis), 1.0
+    return jnp.sum(safe_multiply(jnp.exp(log_p), -log_p), x.axis)
 
 
 def kl_divergence(
@@ -139,14 +149,25 @@ def kl_divergence(
 
 def _kl_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
+    return row_losses(_kl_of_rows, x), target(x)[1]
+
+
+def _kl_of_rows(x: SoftmaxInputs) -> PerExample:
     q = target_probs(x)
-    return weighted_class_sum(x, _kl_terms(q, log_probs(x)))
+    return _bounded(x, _kl_terms(q, log_probs(x)))
+
+
+def _bounded(x: SoftmaxInputs, terms: Array) -> PerExample:
+    """``sum_c w_c term_c``, at least 0 without class weights; with them a divergence may be negative."""
+    divergence = weighted_class_sum(x, terms)
+    return at_least_zero(divergence) if x.class_weights is None else divergence
 
 
 def js_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    beta: float = 0.5,
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -157,13 +178,14 @@ def js_divergence(
 ) -> Reduced:
     """Jensen-Shannon divergence of labels q and the softmax p: ``KL(q, m)/2 + KL(p, m)/2`` with ``m = (p + q)/2``.
 
-    For consistency between two views, and for noisy labels. It is symmetric, and without class weights at most
-    ``log 2`` per example. Its gradient vanishes for a confident wrong prediction. The first argument is logits, not
-    probabilities.
+    For noisy labels. By ``beta`` it is ``b KL(q, m) + (1 - b) KL(p, m)`` with ``m = b q + (1 - b) p``, without class
+    weights at most ``log 2`` per example. Its gradient vanishes for a confident wrong prediction. The first argument is
+    logits, not probabilities.
 
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
+        beta: 0 for KL(q, p), 1 for KL(p, q), between them a Jensen-Shannon divergence that vanishes toward both ends.
         axis: the class axis; 1 for channel-first images.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
@@ -177,7 +199,7 @@ def js_divergence(
 
     Raises:
         TypeError: integer logits, bool labels, floating labels of the shape of ids, a mask that is not bool.
-        ValueError: shapes that do not fit, ids outside the classes, ``ignore_index`` with probabilities.
+        ValueError: shapes that do not fit, ids outside the classes, a beta outside [0, 1].
 
     Example:
         >>> import jax.numpy as jnp
@@ -189,8 +211,11 @@ def js_divergence(
         0.058
         >>> print(jaxce.js_divergence(logits, jnp.array([0, 2]), reduction="none"))
         [0.057 0.412]
+        >>> print(f"{jaxce.js_divergence(logits, teacher, beta=0.25):.3f}")
+        0.045
 
     See Also:
+        ``js_divergence_of_views``: of several views of an example, without labels.
         ``kl_divergence``: not symmetric, and not bounded.
         ``generalized_cross_entropy``: bounded, for noisy ids.
 
@@ -198,6 +223,7 @@ def js_divergence(
         Lin, "Divergence Measures Based on the Shannon Entropy" (IEEE Transactions on Information Theory 37, 1991), eq.
         4.1.
     """
+    check_beta(beta)
     x = open_softmax(
         logits,
         labels,
@@ -209,14 +235,88 @@ def js_divergence(
         label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
     )
-    return run_loss(_js_divergence, x, reduction)
+    return run_loss(_kl_divergence if beta == 0 else _Mixed(float(beta)), x, reduction)
 
 
-def _js_divergence(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    x = upcast_probs(x)
-    q, p = target_probs(x), jnp.exp(log_probs(x))
-    log_m = _log((p + q) / 2)
-    return weighted_class_sum(x, (_kl_terms(q, log_m) + _kl_terms(p, log_m)) / 2)
+@dataclasses.dataclass(frozen=True)
+class _Mixed:
+    """``beta KL(q, m) + (1 - beta) KL(p, m)`` for a beta above 0, and KL(p, q) for 1."""
+
+    beta: float
+
+    def __call__(self, x: SoftmaxInputs) -> tuple[PerExample, Array]:
+        x = upcast_probs(x)
+        return row_losses(self.of_rows, x), target(x)[1]
+
+    def of_rows(self, x: SoftmaxInputs) -> PerExample:
+        q, log_p = target_probs(x), log_probs(x)
+        p = jnp.exp(log_p)
+        if self.beta == 1:
+            return _bounded(x, safe_multiply(p, jnp.where(p == 0, 0, log_p) - jnp.log(q)))
+        log_m = _log(self.beta * q + (1 - self.beta) * p)
+        return at_least_zero(
+            weighted_class_sum(x, self.beta * _kl_terms(q, log_m) + (1 - self.beta) * _kl_terms(p, log_m))
+        )
+
+
+def js_divergence_of_views(
+    logits: ArrayLike,
+    *,
+    view_axis: int = 0,
+    axis: int = -1,
+    sample_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Reduced:
+    """Jensen-Shannon divergence of several softmax distributions: ``mean_v KL(p_v, m)`` with ``m = mean_v p_v``.
+
+    For consistency between augmented views of an example, without labels, as in AugMix. It is 0 for equal predictions,
+    and at most the logarithm of the number of views. All views have gradients. It takes logits, not probabilities.
+
+    Args:
+        logits: unnormalized log-probabilities, not probabilities; floating, ``[views, ..., classes]``.
+        view_axis: the axis of the views.
+        axis: the class axis; 1 for channel-first images.
+        sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
+        where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
+        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
+
+    Returns:
+        A scalar; ``[...]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+
+    Raises:
+        TypeError: integer logits, a mask that is not bool.
+        ValueError: shapes that do not fit, no classes, one axis for both views and classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxce
+        >>> jnp.set_printoptions(precision=3)
+        >>> clean = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> augmented = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        >>> print(jaxce.js_divergence_of_views(jnp.stack([clean, augmented]), reduction="none"))
+        [0.051 0.   ]
+        >>> print(f"{12 * jaxce.js_divergence_of_views(jnp.stack([clean, augmented, augmented])):.3f}")
+        0.261
+
+    See Also:
+        ``js_divergence``: of labels and one prediction.
+        ``entropy``: the uncertainty of one prediction.
+
+    Source:
+        Hendrycks et al., "AugMix" (ICLR 2020), eq. 1.
+    """
+    x = open_views(
+        logits, view_axis=view_axis, axis=axis, sample_weights=sample_weights, where=where, reduction=reduction
+    )
+    return run_loss(_js_divergence_of_views, x, reduction)
+
+
+def _js_divergence_of_views(x: Inputs) -> tuple[PerExample, float]:
+    z = fill_masked(x.logits, broadcast_mask(x.mask, x.logits[0], x.axis)).astype(compute_dtype(x.logits))
+    p = jax.nn.softmax(z, 1 + x.axis)
+    log_m = _log(jnp.mean(p, 0))
+    return at_least_zero(jnp.sum(jnp.mean(_kl_terms(p, log_m[None]), 0), x.axis)), 1.0
 
 
 def brier_loss(
@@ -291,9 +391,12 @@ def brier_loss(
 
 def _brier_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
     x = upcast_probs(x)
-    p, q = jnp.exp(log_probs(x)), target_probs(x)
     weight = target(x)[1]
-    return safe_multiply(weight, jnp.sum((p - q) ** 2, x.axis)), weight
+    return safe_multiply(weight, row_losses(_brier_of_rows, x)), weight
+
+
+def _brier_of_rows(x: SoftmaxInputs) -> PerExample:
+    return jnp.sum((jnp.exp(log_probs(x)) - target_probs(x)) ** 2, x.axis)
 
 
 def _kl_terms(q: Array, log_p: Array) -> Array:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxce._cross_entropy import cross_entropy_from_logits, log_probs
 from jaxce._inputs import open_softmax
 from jaxce._numerics import focal_modulation, is_off, safe_multiply
+from jaxce._row_losses import row_losses
 from jaxce._targets import target, target_probs, upcast_probs, weighted_class_sum
 from jaxce._types import Hyperparameter, Ids, PerExample, Reduced, Reduction, SoftmaxInputs
 from jaxce.reductions import run_loss
@@ -93,7 +95,7 @@ def focal_loss(
 
 
 def _focal_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    return _transformed(x, lambda nll: focal_modulation(nll, x["gamma"]))
+    return _transformed(x, lambda nll, x: focal_modulation(nll, x["gamma"]))
 
 
 def poly1_loss(
@@ -168,7 +170,7 @@ def poly1_loss(
 
 
 def _poly1_loss(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    return _transformed(x, lambda nll: nll - x["epsilon"] * jnp.expm1(-nll))
+    return _transformed(x, lambda nll, x: nll - x["epsilon"] * jnp.expm1(-nll))
 
 
 def generalized_cross_entropy(
@@ -245,7 +247,7 @@ def generalized_cross_entropy(
 
 
 def _generalized_cross_entropy(x: SoftmaxInputs) -> tuple[PerExample, Array]:
-    return _transformed(x, lambda nll: _box_cox(nll, x["q"]))
+    return _transformed(x, lambda nll, x: _box_cox(nll, x["q"]))
 
 
 def _box_cox(s: Array, q: Any) -> Array:
@@ -258,11 +260,15 @@ def _box_cox(s: Array, q: Any) -> Array:
     return jnp.where(small, s * (1 - t / 2 + t**2 / 6 - t**3 / 24), -jnp.expm1(-q * s) / q)
 
 
-def _transformed(x: SoftmaxInputs, f: Callable[[Array], Array]) -> tuple[PerExample, Array]:
+def _transformed(x: SoftmaxInputs, f: Callable[[Array, SoftmaxInputs], Array]) -> tuple[PerExample, Array]:
     """``sum_c w_c q_c f(-log p_c)``. For ids without smoothing this is ``w_y f(-log p_y)``, one number per example."""
+    x = upcast_probs(x)
+    weight = target(x)[1]
     if isinstance(x.labels, Ids) and is_off(x.label_smoothing):
         unweighted, _ = target(dataclasses.replace(x, class_weights=None))
-        weight = target(x)[1]
-        return safe_multiply(weight, f(cross_entropy_from_logits(x, unweighted)[0])), weight
-    x = upcast_probs(x)
-    return weighted_class_sum(x, safe_multiply(target_probs(x), f(-log_probs(x))))
+        return safe_multiply(weight, f(cross_entropy_from_logits(x, unweighted)[0], x)), weight
+    return row_losses(partial(_over_all_classes, f), x), weight
+
+
+def _over_all_classes(f: Callable[[Array, SoftmaxInputs], Array], x: SoftmaxInputs) -> PerExample:
+    return weighted_class_sum(x, safe_multiply(target_probs(x), f(-log_probs(x), x)))

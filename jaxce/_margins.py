@@ -260,71 +260,6 @@ def _multilabel_soft_margin_loss(x: SigmoidInputs) -> tuple[PerExample, float]:
     return jnp.sum(loss, x.axis) / loss.shape[x.axis], weight
 
 
-def soft_margin_loss(
-    logits: ArrayLike,
-    labels: ArrayLike,
-    *,
-    axis: int = -1,
-    class_weights: ArrayLike | None = None,
-    sample_weights: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> Reduced:
-    """Logistic loss of labels 1 and -1: ``log(1 + exp(-y x))`` for each element.
-
-    It equals ``sigmoid_binary_cross_entropy`` with labels ``(y + 1) / 2``. Integer labels of 0 raise: map labels of 0
-    and 1 to signs with ``2 * labels - 1``. Boolean labels are mapped to 1 and -1. It takes logits, not probabilities.
-
-    Args:
-        logits: log-odds, not probabilities; floating, ``[...]``.
-        labels: 1 for positive, -1 for negative, or in between; bool, integer or floating, ``[...]``.
-        axis: the class axis of per-class weights; 1 for channel-first images.
-        class_weights: factor of the loss of each class, at least 0, a scalar or ``[classes]``.
-        sample_weights: weight of each element, at least 0, rank of the labels; size-1 axes broadcast.
-        where: bool mask, True for valid elements, rank of the labels; size-1 axes broadcast. Masked values may be NaN.
-        reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
-
-    Returns:
-        A scalar; the shape of the labels for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64.
-
-    Raises:
-        TypeError: integer logits, a mask that is not bool, weights that are not numbers.
-        ValueError: labels of another shape, integer labels other than -1 and 1, weights that do not fit.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxce
-        >>> jnp.set_printoptions(precision=3)
-        >>> logits, labels = jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 1, -1])
-        >>> print(f"{jaxce.soft_margin_loss(logits, labels):.3f}")
-        0.805
-        >>> print(jaxce.soft_margin_loss(logits, labels, where=labels == 1, reduction="none"))
-        [0.127 1.313 0.   ]
-
-    See Also:
-        ``sigmoid_binary_cross_entropy``: takes labels 0 and 1.
-        ``multiclass_hinge_loss``: the hinge over exclusive classes.
-
-    Source:
-        Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (Springer, 2nd ed., 2009), table 12.1.
-    """
-    x = open_sigmoid(
-        logits,
-        labels,
-        axis=axis,
-        class_weights=class_weights,
-        sample_weights=sample_weights,
-        where=where,
-        reduction=reduction,
-        negative_label=-1,
-    )
-    return run_loss(_soft_margin_loss, x, reduction)
-
-
-def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
-    return in_classes(x, soft_margin(x.logits.astype(x.labels.dtype), x.labels))
-
-
 def logit_gap(x: Array, ids: Array, axis: int) -> tuple[Array, Array]:
     """``x_c - x_y``, exactly 0 for ``c = y``, and ``[c = y]``."""
     at_label = one_hot(ids, x.shape[axis], axis)
@@ -352,11 +287,6 @@ def multilabel_hinge(x: Array, positive: Array, negative: Array, axis: int) -> P
 
     total: PerExample = lax.scan(add, jnp.zeros_like(jnp.sum(x, axis)), jnp.arange(x.shape[axis]))[0]
     return total / x.shape[axis]
-
-
-def soft_margin(x: Array, y: Array) -> Array:
-    """``log(1 + exp(-y x))`` for each element, with ``y`` 1 or -1."""
-    return jax.nn.softplus(-y * x)
 
 
 def _positive_part(x: Array) -> Array:

@@ -90,6 +90,16 @@ def safe_multiply_no_select(weight: Array, value: Array) -> Array:
     return weight * jnp.minimum(value, bound)
 
 
+def at_least_zero(x: Array) -> Array:
+    """``max(x, 0)`` with the derivative of ``x``: for sums that are negative by rounding alone. NaN remains NaN."""
+    return jnp.where(x < 0, x - lax.stop_gradient(x), x)
+
+
+def clamped_at_zero(x: Array) -> Array:
+    """``max(x, 0)``, and NaN for NaN; before a sum XLA:CPU computes it in one kernel with all that leads to it."""
+    return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), jnp.inf, x.dtype))
+
+
 def jvp_of_perturbed(f: Callable[..., T], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[T, T]:
     """`jax.jvp` of ``f`` along the perturbed leaves alone, and zeros without any.
 
@@ -121,6 +131,16 @@ def safe_power(base: Array, exponent: Hyperparameter) -> Array:
     limit = jnp.where(exponent == 1, base, (exponent == 0).astype(base.dtype))
     power: Array = jnp.where(near_zero, limit, jnp.where(near_zero, 1, base) ** exponent)
     return power
+
+
+def above_zero(base: Array) -> Array:
+    """``base``, at least the cube root of the smallest normal number: two derivatives of any power of it are finite."""
+    return jnp.maximum(base, jnp.finfo(base.dtype).tiny ** (1 / 3))
+
+
+def softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, without the selects of `jax.nn.softplus`."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
 def safe_divide(numerator: Array, divisor: Array, empty: Hyperparameter) -> Array:

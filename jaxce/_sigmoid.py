@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxce._class_axis import broadcast_per_class
 from jaxce._inputs import open_sigmoid
-from jaxce._numerics import is_off, is_zero_tangent, safe_multiply, safe_multiply_no_select
+from jaxce._numerics import clamped_at_zero, is_off, is_zero_tangent, safe_multiply, safe_multiply_no_select
 from jaxce._rows import no_sharing
 from jaxce._types import Hyperparameter, Reduced, Reduction, SigmoidInputs
 from jaxce._value_checks import check_probabilities
@@ -95,8 +95,12 @@ def sigmoid_binary_cross_entropy(
 
 def _sigmoid_binary_cross_entropy(x: SigmoidInputs) -> tuple[Array, float]:
     y = smoothed_labels(x)
-    pos_weight = None if x.pos_weight is None else broadcast_per_class(x.pos_weight, y.ndim, x.axis)
-    return in_classes(x, binary_cross_entropy_from_logits(x.logits, y, pos_weight))
+    return in_classes(x, binary_cross_entropy_from_logits(x.logits, y, pos_weight_of(x)))
+
+
+def pos_weight_of(x: SigmoidInputs) -> Array | None:
+    """``pos_weight`` of the rank of the labels, or a scalar, or None."""
+    return None if x.pos_weight is None else broadcast_per_class(x.pos_weight, x.labels.ndim, x.axis)
 
 
 def smoothed_labels(x: SigmoidInputs) -> Array:
@@ -113,6 +117,7 @@ def binary_cross_entropy(
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    label_smoothing: Hyperparameter = 0.0,
     reduction: Reduction = "mean",
 ) -> Reduced:
     """Binary cross-entropy of probabilities: ``-y log p - (1 - y) log(1 - p)``, with logarithms clamped at -100.
@@ -128,6 +133,7 @@ def binary_cross_entropy(
         class_weights: factor of the loss of each class, at least 0, a scalar or ``[classes]``.
         sample_weights: weight of each element, at least 0, rank of the labels; size-1 axes broadcast.
         where: bool mask, True for valid elements, rank of the labels; size-1 axes broadcast. Masked values may be NaN.
+        label_smoothing: eps in [0, 1]; labels y become ``(1 - eps) y + eps / 2``.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
@@ -163,6 +169,7 @@ def binary_cross_entropy(
         class_weights=class_weights,
         sample_weights=sample_weights,
         where=where,
+        label_smoothing=(label_smoothing, 0, 1),
         reduction=reduction,
         filler=0.5,
     )
@@ -171,7 +178,7 @@ def binary_cross_entropy(
 
 
 def _binary_cross_entropy(x: SigmoidInputs) -> tuple[Array, float]:
-    return in_classes(x, clamped_cross_entropy(x.logits, x.labels))
+    return in_classes(x, clamped_cross_entropy(x.logits, smoothed_labels(x)))
 
 
 def in_classes(x: SigmoidInputs, loss: Array) -> tuple[Array, float]:
@@ -192,7 +199,7 @@ def binary_cross_entropy_from_logits(
     product, x = safe_multiply_no_select if product is safe_multiply else product, x.astype(y.dtype)
     positive, negative = y if pos_weight is None else pos_weight * y, y - 1
     log_terms = (positive - negative) * jnp.log1p(jnp.exp(-jnp.abs(x)))  # NaN if x is
-    return product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + log_terms
+    return clamped_at_zero(product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + log_terms)
 
 
 def _binary_cross_entropy_from_logits_jvp(
@@ -222,7 +229,7 @@ binary_cross_entropy_from_logits.defjvp(_binary_cross_entropy_from_logits_jvp, s
 @jax.custom_jvp
 def clamped_cross_entropy(p: Array, y: Array) -> Array:
     """``-y log p - (1 - y) log(1 - p)`` with both logarithms clamped at -100, and PyTorch's derivatives."""
-    return -(y * jnp.maximum(jnp.log(p), -100) + (1 - y) * jnp.maximum(jnp.log1p(-p), -100))
+    return clamped_at_zero(-(y * jnp.maximum(jnp.log(p), -100) + (1 - y) * jnp.maximum(jnp.log1p(-p), -100)))
 
 
 def _clamped_cross_entropy_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Array, Array]:

@@ -74,8 +74,8 @@ def target_probs(inputs: SoftmaxInputs) -> Array:
     return smoothed
 
 
-def weighted_class_sum(inputs: SoftmaxInputs, terms: Array) -> tuple[PerExample, Array]:
-    """``sum_c w_c term_c``, and the weight of each example."""
+def weighted_class_sum(inputs: SoftmaxInputs, terms: Array) -> PerExample:
+    """``sum_c w_c term_c``."""
     if inputs.class_weights is not None:
         terms = safe_multiply(broadcast_per_class(inputs.class_weights, terms.ndim, inputs.axis), terms)
-    return jnp.sum(terms, inputs.axis), target(inputs)[1]
+    return jnp.sum(terms, inputs.axis)

@@ -1,7 +1,6 @@
 """Argument checks of a teacher: a layer of its own, logits, or its likeliest classes."""
 
 import dataclasses
-import numbers
 from typing import Any, get_args
 
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxce._class_axis import example_shape
 from jaxce._debug import is_debugging
 from jaxce._inputs import check_choice, floating, integer_labels, real_number, shards
+from jaxce._mixtures import check_beta
 from jaxce._numerics import compute_dtype, fill_masked, nan_where_invalid, wider
 from jaxce._sharding import axis_index
 from jaxce._types import (
@@ -39,12 +39,9 @@ from jaxce._value_checks import (
 )
 
 
-def check_beta(beta: float, teacher: Any) -> None:
+def check_beta_of_teacher(beta: float, teacher: Any) -> None:
     """The weight of the teacher in a mixture, which the tail of a `TopK` may rule out."""
-    if isinstance(beta, bool) or not isinstance(beta, numbers.Real):
-        raise TypeError(f"beta: got a {type(beta).__name__}; expected a number of Python or NumPy, static under jit.")
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta: got {beta}; expected a number in [0, 1].")
+    check_beta(beta)
     if not isinstance(teacher, TopK):
         return
     check_choice("teacher.tail", teacher.tail, get_args(Tail))

@@ -43,13 +43,13 @@ class Case:
     labels: tuple[str, ...]
     options: tuple[str, ...]
     draw_input: Callable[..., Any] = draw_logits
-    fixed: tuple[tuple[str, str], ...] = ()
+    fixed: tuple[tuple[str, Any], ...] = ()
     shift_invariant: bool = False
     any_axis: bool = True
     checks_index: bool = False
 
     def __str__(self) -> str:
-        return "-".join((self.name, *(value for _, value in self.fixed)))
+        return "-".join((self.name, *(str(value) for _, value in self.fixed)))
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -84,8 +84,9 @@ class Case:
 
 def row(name: str, example: str, labels: str, options: str, *, fixed: str = "", **rest: Any) -> Case:
     """A row of the table; `fixed` is written `name=value name=value`."""
-    pairs = tuple(tuple(pair.split("=")) for pair in fixed.split())
-    return Case(name, example, tuple(labels.split()), tuple(options.split()), fixed=pairs, **rest)
+    pairs = [pair.split("=") for pair in fixed.split()]
+    typed = tuple((name, float(value) if value[0].isdigit() else value) for name, value in pairs)
+    return Case(name, example, tuple(labels.split()), tuple(options.split()), fixed=typed, **rest)
 
 
 shifted = functools.partial(row, shift_invariant=True)
@@ -99,7 +100,8 @@ CASES = [
     shifted("poly1_loss", "row", "ids probs", f"{SOFTMAX} epsilon", checks_index=True),
     shifted("generalized_cross_entropy", "row", "ids probs", f"{SOFTMAX} q", checks_index=True),
     shifted("kl_divergence", "row", "ids probs", SOFTMAX),
-    shifted("js_divergence", "row", "ids probs", SOFTMAX),
+    shifted("js_divergence", "row", "ids probs", SOFTMAX, fixed="beta=0.5"),
+    shifted("js_divergence", "row", "ids probs", SOFTMAX, fixed="beta=0.25"),
     shifted("brier_loss", "row", "ids probs", SOFTMAX),
     shifted("entropy", "row", "probs", "sample_weights where"),
     row("multiclass_hinge_loss", "row", "ids", f"{SHARED} ignore_index margin p", fixed="variant=weston-watkins"),
@@ -107,9 +109,12 @@ CASES = [
     shifted("multilabel_margin_loss", "row", "hard soft", "sample_weights where"),
     row("multilabel_soft_margin_loss", "row", "hard soft", SHARED),
     row("sigmoid_binary_cross_entropy", "element", "hard soft", f"{SIGMOID} pos_weight"),
-    row("binary_cross_entropy", "element", "hard soft", SHARED, draw_input=draw_probs),
-    row("sigmoid_focal_loss", "element", "hard soft", f"{SIGMOID} alpha gamma"),
+    row("binary_cross_entropy", "element", "hard soft", SIGMOID, draw_input=draw_probs),
+    row("sigmoid_focal_loss", "element", "hard soft", f"{SIGMOID} pos_weight alpha gamma"),
     row("asymmetric_loss", "element", "hard soft", f"{SIGMOID} gamma_pos gamma_neg clip"),
+    row("quality_focal_loss", "element", "hard soft", f"{SHARED} alpha gamma", fixed="variant=quality"),
+    row("quality_focal_loss", "element", "hard soft", f"{SHARED} alpha gamma", fixed="variant=varifocal"),
+    row("hinge_loss", "element", "hard soft", f"{SHARED} p"),
     row("soft_margin_loss", "element", "signs soft", SHARED),
     row("dice_loss", "region", "ids probs", OVERLAP, fixed="activation=softmax"),
     row("dice_loss", "region", "ids probs", OVERLAP, fixed="average=volume soft_counts=squared"),

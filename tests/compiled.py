@@ -21,6 +21,13 @@ FUSED = jax.__version_info__ >= (0, 10, 2)
 LOGITS = {"narrow": (4096, 1000), "wide": (1024, 50257), "image": (8, 21, 128, 128)}
 
 
+OF_ELEMENTS = (
+    *("sigmoid_binary_cross_entropy", "binary_cross_entropy", "sigmoid_focal_loss", "asymmetric_loss"),
+    *("soft_margin_loss", "quality_focal_loss", "hinge_loss", "multilabel_soft_margin_loss"),
+)
+OF_ROWS = ("focal_loss", "kl_divergence", "js_divergence", "brier_loss", "distillation_loss")
+
+
 def shapes(name, dtype, kind):
     logits = jax.ShapeDtypeStruct(LOGITS[name], dtype)
     axis = 1 if name == "image" else -1
@@ -48,6 +55,10 @@ def temporary(function, arguments):
     compiled = jax.jit(function).lower(*arguments).compile()
     logits = arguments[0]
     return 100 * compiled.memory_analysis().temp_size_in_bytes / (logits.size * logits.dtype.itemsize)
+
+
+def both(loss):
+    return ("value", loss), ("gradient", jax.value_and_grad(loss))
 
 
 def memory():
@@ -80,7 +91,6 @@ def memory():
     yield "short labels", temporary(jax.value_and_grad(jaxce.cross_entropy), (x, short))
     yield "nll_loss probs", temporary(jax.value_and_grad(jaxce.nll_loss), (x, x))
     if FUSED:
-        yield "sigmoid", temporary(jax.value_and_grad(jaxce.sigmoid_binary_cross_entropy), (x, x))
         for options in ({}, {"ignore_index": 255}, {"soft_counts": "squared", "average": "volume"}):
             function = functools.partial(jaxce.dice_loss, axis=1, **options)
             name = "masked-region" if "ignore_index" in options else "region"
@@ -90,6 +100,13 @@ def memory():
         image = shapes("image", jnp.float32, "probs")[:2]
         of_masks = functools.partial(jaxce.jaccard_loss, axis=1, activation="sigmoid")
         yield "region-of-masks", temporary(jax.value_and_grad(of_masks), image)
+    binary = jax.ShapeDtypeStruct(x.shape, jnp.bool_)
+    for name in OF_ELEMENTS:
+        for work, function in both(getattr(jaxce, name)):
+            yield f"element {name} {work}", max(temporary(function, (x, y)) for y in (x, binary))
+    for name in OF_ROWS:
+        for work, function in both(getattr(jaxce, name)):
+            yield f"row {name} {work}", temporary(function, (x, x))
 
     def masked(x, y, w, keep):
         return jaxce.cross_entropy(x, y, class_weights=w, where=keep, label_smoothing=0.1)

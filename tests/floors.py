@@ -23,13 +23,14 @@ PLAN = [
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),
     ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
+    ("_mixtures", "checks of mixtures of distributions"),
     (
         "_candidates _teachers _reduction_inputs",
         "checks of several ids of an example, of the teacher of a distillation, and of reductions that choose or group",
     ),
     (
-        "_targets reductions _class_weights _linear_inputs _region_inputs",
-        "`q` from labels, weights and smoothing; means and totals; checks for linear layers and regions",
+        "_targets _row_losses _elementwise reductions _class_weights _linear_inputs _region_inputs",
+        "`q` from labels, weights and smoothing; losses of rows and elements; means; checks for layers and regions",
     ),
     (
         "_linear _linear_formulas _region_sums _batch_inputs _hardest _grouped",
@@ -41,7 +42,7 @@ PLAN = [
         "_softmax _linear_loss _log_probs _focal _sigmoid _divergence _regions _lovasz _value_and_grad",
         "losses: arguments, formula, reduction; mean and gradient over microbatches and devices",
     ),
-    ("_margins _sigmoid_focal _distillation", "losses built on those of the floor below"),
+    ("_margins _binary_margins _sigmoid_focal _distillation", "losses built on those of the floor below"),
     ("_explain _explain._call _explain._record", "accounts: a call by its signature; the record that is shown"),
     ("_explain._tables _explain._pytorch", "worst examples, classes, positions; a call of `jaxce.torch`"),
     ("_explain._account _explain._summary", "`explain`; `summarize`"),

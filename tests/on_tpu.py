@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import traffic
+from compiled import OF_ELEMENTS
 from exports import BINARY, IDS
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
@@ -218,6 +219,17 @@ def test_every_loss_compiles(loss):
     given = [x] if loss == "entropy" else [x, x if loss in BINARY else ids]
     program = compiled(jax.value_and_grad(getattr(jaxce, loss)), "v5e", *given)
     assert temporaries(program, *x) <= (12 if "lovasz" in loss else 6)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("loss", OF_ELEMENTS)
+def test_losses_of_elements_read_logits_and_labels_once(loss, chip):
+    """The gradient is one more array, written; nothing else is. An H100 has the same passes (JAX 0.12.0.1)."""
+    shape, call = (8192, 8192), getattr(jaxce, loss)
+    given = (shape, jnp.float32), (shape, jnp.float32)
+    forward, both = compiled(call, chip, *given), compiled(jax.value_and_grad(call), chip, *given)
+    assert (passes(forward, math.prod(shape)), passes(both, math.prod(shape))) == (2, 3)
+    assert temporaries(both, *given[0]) < 0.01
 
 
 BIG = {"rows": 16 * 8192, "features": 4096, "classes": 128256}

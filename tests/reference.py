@@ -111,9 +111,11 @@ def sigmoid_binary_cross_entropy(
     return _masked(every * values, np.ones(x.shape), sample_weights, where)
 
 
-def binary_cross_entropy(probs, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None):
+def binary_cross_entropy(
+    probs, labels, *, axis=-1, class_weights=None, sample_weights=None, where=None, label_smoothing=0.0
+):
     """Bishop, PRML, eq. 4.90, with the logarithms clamped at -100."""
-    p, y = np.asarray(probs, float), np.asarray(labels, float)
+    p, y = np.asarray(probs, float), np.asarray(labels, float) * (1 - label_smoothing) + label_smoothing / 2
     with np.errstate(divide="ignore"):
         values = -(y * np.maximum(np.log(p), -100) + (1 - y) * np.maximum(np.log1p(-p), -100))
     every = _per_class(class_weights, p.ndim, axis, p.shape[axis])
@@ -161,12 +163,12 @@ def kl_divergence(logits, labels, **options):
         return _of_classes(lambda p, q: _xlogy(q, np.log(q)) - q * np.log(p), logits, labels, *_options(**options))
 
 
-def js_divergence(logits, labels, **options):
-    """Lin, 1991, eq. 4.1, with weights of 1/2: ``H(m) - H(p)/2 - H(q)/2`` class by class."""
+def js_divergence(logits, labels, *, beta=0.5, **options):
+    """Lin, 1991, eq. 4.1, with the weight beta of the labels: ``H(m) - (1 - beta) H(p) - beta H(q)`` class by class."""
 
     def terms(p, q):
-        h = [-_xlogy(r, np.log(np.where(r == 0, 1, r))) for r in ((p + q) / 2, p, q)]
-        return h[0] - h[1] / 2 - h[2] / 2
+        h = [-_xlogy(r, np.log(np.where(r == 0, 1, r))) for r in (beta * q + (1 - beta) * p, p, q)]
+        return h[0] - (1 - beta) * h[1] - beta * h[2]
 
     return _of_classes(terms, logits, labels, *_options(**options))
 
@@ -197,13 +199,16 @@ def _of_elements(positive, negative, x, y, axis=-1, class_weights=None, sample_w
     return _masked(values, np.ones(x.shape), sample_weights, where)
 
 
-def sigmoid_focal_loss(logits, labels, *, alpha=0.25, gamma=2.0, label_smoothing=0.0, **options):
-    """Lin et al., ICCV 2017, eq. 5; labels in between as torchvision mixes them."""
+def sigmoid_focal_loss(
+    logits, labels, *, alpha=0.25, gamma=2.0, pos_weight=None, label_smoothing=0.0, axis=-1, **options
+):
+    """Lin et al., ICCV 2017, eq. 5; labels in between as torchvision mixes them, the positive term weighted."""
     p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    w = _per_class(pos_weight, p.ndim, axis, p.shape[axis])
     y = np.asarray(labels, float) * (1 - label_smoothing) + label_smoothing / 2
     right = p * y + (1 - p) * (1 - y)
     scale = (1 - right) ** gamma * (1 if alpha is None else alpha * y + (1 - alpha) * (1 - y))
-    return _of_elements(-scale * np.log(p), -scale * np.log(1 - p), logits, y, **options)
+    return _of_elements(-w * scale * np.log(p), -scale * np.log(1 - p), logits, y, axis=axis, **options)
 
 
 def asymmetric_loss(logits, labels, *, gamma_pos=1.0, gamma_neg=4.0, clip=0.05, label_smoothing=0.0, **options):
@@ -212,6 +217,20 @@ def asymmetric_loss(logits, labels, *, gamma_pos=1.0, gamma_neg=4.0, clip=0.05, 
     shifted = np.maximum(p - clip, 0)
     positive, negative = -((1 - p) ** gamma_pos) * np.log(p), -(shifted**gamma_neg) * np.log(1 - shifted)
     return _of_elements(positive, negative, logits, labels, eps=label_smoothing, **options)
+
+
+def quality_focal_loss(logits, labels, *, variant, alpha=None, gamma=2.0, **options):
+    """Li et al., NeurIPS 2020, eq. 5; Zhang et al., CVPR 2021, eq. 2; the background weighted by alpha."""
+    p, y = 1 / (1 + np.exp(-np.asarray(logits, float))), np.asarray(labels, float)
+    scale = np.abs(y - p) ** gamma if variant == "quality" else np.where(y > 0, y, p**gamma)
+    scale = scale * np.where(y == 0, 1 if alpha is None else alpha, 1)
+    return _of_elements(-scale * np.log(p), -scale * np.log(1 - p), logits, y, **options)
+
+
+def hinge_loss(logits, labels, *, p=1, **options):
+    """Cortes and Vapnik, 1995, eq. 21, where the label is the sign 2 y - 1."""
+    loss = np.maximum(0, 1 - (2 * np.asarray(labels, float) - 1) * np.asarray(logits, float)) ** p
+    return _of_elements(loss, loss, logits, 0 * np.asarray(labels, float), **options)
 
 
 def soft_margin_loss(logits, labels, **options):

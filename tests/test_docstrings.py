@@ -12,8 +12,9 @@ import jaxce
 FAMILIES = {
     "softmax": "cross_entropy linear_cross_entropy nll_loss focal_loss poly1_loss generalized_cross_entropy"
     " brier_loss entropy kl_divergence js_divergence linear_loss log_probs linear_log_probs distillation_loss"
-    " linear_kl_divergence",
-    "sigmoid": "sigmoid_binary_cross_entropy binary_cross_entropy sigmoid_focal_loss asymmetric_loss soft_margin_loss",
+    " linear_kl_divergence js_divergence_of_views",
+    "sigmoid": "sigmoid_binary_cross_entropy binary_cross_entropy sigmoid_focal_loss asymmetric_loss soft_margin_loss"
+    " quality_focal_loss hinge_loss",
     "margin": "multiclass_hinge_loss multilabel_margin_loss multilabel_soft_margin_loss",
     "region": "dice_loss tversky_loss jaccard_loss lovasz_softmax lovasz_hinge",
     "without logits": "reduce balanced_class_weights debug",
@@ -24,8 +25,12 @@ SENTENCES = {
     ("softmax", "has_aux"): 2,  # linear_loss takes the results of a function
     ("softmax", "hidden"): 2,  # linear_loss takes those of several layers
     ("softmax", "teacher"): 2,  # that of linear_kl_divergence may be a layer
+    ("softmax", "logits"): 2,  # js_divergence_of_views takes several
+    ("softmax", "beta"): 2,  # of a teacher, or of labels
     ("softmax", "labels"): 3,  # linear_cross_entropy takes ids alone, and log_probs several
-    ("sigmoid", "labels"): 2,  # soft_margin_loss takes 1 and -1
+    ("sigmoid", "labels"): 3,  # soft_margin_loss takes 1 and -1, quality_focal_loss qualities
+    ("sigmoid", "logits"): 2,  # hinge_loss takes scores
+    ("sigmoid", "alpha"): 2,  # of the positive class, or of background
     ("margin", "labels"): 2,  # ids, or a label for each class
     ("margin", "class_weights"): 2,  # of an example by its id, or of the terms of its classes
     ("region", "logits"): 2,  # lovasz_hinge takes no probabilities

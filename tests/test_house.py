@@ -26,10 +26,18 @@ CHECKS = {
         "_region_inputs",
         "_batch_inputs",
     ),
-    *("_value_checks", "_candidates", "_teachers", "_reduction_inputs", "torch._arguments", "torch._labels"),
+    *(
+        "_value_checks",
+        "_candidates",
+        "_teachers",
+        "_mixtures",
+        "_reduction_inputs",
+        "torch._arguments",
+        "torch._labels",
+    ),
 }
 
-MOST_LINES = {"core": 5570, "torch": 1230}
+MOST_LINES = {"core": 5990, "torch": 1230}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

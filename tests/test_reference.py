@@ -75,5 +75,6 @@ def test_the_gallery_draws_every_loss():
         "linear_loss",
         "distillation_loss",
         "linear_kl_divergence",
+        "js_divergence_of_views",
     }  # they have the curves of other losses
     assert drawn == wanted, f"add a Curve to examples/gallery.py, or take it out: {sorted(drawn ^ wanted)}"

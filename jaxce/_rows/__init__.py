@@ -5,7 +5,9 @@ The mathematics above calls `row_cross_entropy`, `class_dot` or `logit_sums` on 
 the mesh are known while tracing. The platform is known at lowering, so an export for TPUs has the TPU's way.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -21,6 +23,8 @@ from jaxce._rows._record import LogitSums, RowSums, merge
 from jaxce._rows._record import RowCrossEntropy as RowCrossEntropy
 from jaxce._sharding import varies
 from jaxce._types import AxisName
+
+T = TypeVar("T")
 
 
 def row_cross_entropy(
@@ -87,3 +91,12 @@ def logit_sums(x: Array, *, axis: int, mask: Array | None = None, class_axis_nam
     one_cpu, default = (partial(way.logit_sums, axis=axis) for way in (_cpu, _accelerator))
     sums: LogitSums = by_platform(x, mask, one_cpu=one_cpu, default=default)
     return sums
+
+
+def by_rows(f: Callable[..., T], *rows: Array, axis: int) -> T:
+    """``f(*rows)`` of the logits and other arrays; arguments and results have the logits' shape or lack ``axis``.
+
+    One CPU device takes the rows block by block. Not for rows whose classes are split.
+    """
+    result: T = by_platform(*rows, one_cpu=partial(_cpu.map_row_blocks, f, axis=axis), default=f)
+    return result

@@ -7,8 +7,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._binary_margins import soft_margin
 from jaxce._debug import is_debugging
-from jaxce._margins import soft_margin
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._value_checks import check_finite, raise_or_nan
 from jaxce.torch._arguments import (

@@ -1,6 +1,6 @@
 """The ways of one CPU device, fused and in blocks of rows, where a loss has rows of its own to sum.
 
-The other losses are built on these three, or sum nothing by rows. The session has eight devices, so small arrays are
+The other losses are built on these, or sum nothing by rows. The session has eight devices, so small arrays are
 set to take these ways; a shape must be asked for nowhere else, or its compiled program is another way's.
 """
 
@@ -17,7 +17,14 @@ import jaxce
 
 
 def sums_rows(case):
-    return case.name in ("cross_entropy", "linear_cross_entropy", "nll_loss")
+    return case.name in (
+        "cross_entropy",
+        "linear_cross_entropy",
+        "nll_loss",
+        "js_divergence",
+        "kl_divergence",
+        "entropy",
+    )
 
 
 @law(options="ends", where=sums_rows)
@@ -76,6 +83,8 @@ IN_A_SCAN = {
     "log_z": lambda x, y: jnp.mean(jaxce.log_probs(x, y[:, 0]).log_z),
     "binary": lambda x, y: jaxce.sigmoid_binary_cross_entropy(x, y),
     "focal": lambda x, y: jaxce.sigmoid_focal_loss(x, y),
+    "asymmetric": lambda x, y: jaxce.asymmetric_loss(x, y),
+    "divergence": lambda x, y: jaxce.js_divergence(x, y[:, 0]),
     "several labels": lambda x, y: jaxce.multilabel_soft_margin_loss(x, y),
 }
 """Losses with a written derivative, of logits and ids of 0 or 1."""
