@@ -4,18 +4,17 @@ The pages are plain Markdown, and the tests execute their code; the build execut
 downloaded: links to JAX's documentation are written out, and formulas become MathML.
 """
 
+import importlib
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import jaxce
-
 project = "jaxce"
 author = "The jaxce authors"
 project_copyright = author
-version = release = jaxce.__version__
+version = release = importlib.import_module("jaxce").__version__
 language = "en"
 
 extensions = [
@@ -68,5 +67,6 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_navbar_depth": 1,
     "home_page_in_toc": True,
+    "navbar_persistent": [],
 }
 html_last_updated_fmt = None
