@@ -58,6 +58,9 @@ html_theme = "sphinx_book_theme"
 html_title = f"jaxce {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.ico"
+html_extra_path = ["_static/favicon.ico"]  # browsers look for it there, too
+html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -69,4 +72,3 @@ html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],
 }
-html_last_updated_fmt = None

@@ -8,8 +8,8 @@ from sphinx.application import Sphinx
 
 
 def visit_inline(writer: Any, node: nodes.math) -> None:
-    """A formula within a line."""
-    writer.body.append(tex2mathml(node.astext()))
+    """A formula within a line; on a narrow screen it scrolls, too."""
+    writer.body.append(f'<span class="formula-inline">{tex2mathml(node.astext())}</span>')
     raise nodes.SkipNode
 
 
