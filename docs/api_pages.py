@@ -12,6 +12,7 @@ from typing import Any
 from api_groups import MARK, definition, page, signature
 from docutils import nodes
 from formulas import with_formulas
+from papers import with_links
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -19,6 +20,10 @@ from sphinx.util.nodes import make_refnode
 
 import jaxce
 
+LISTS = ("See Also", "Source")
+"""Sections with one item in each sentence."""
+
+PYTORCH = "https://docs.pytorch.org/docs/stable/generated/{}.html"
 JAX = "https://docs.jax.dev/en/latest/"
 ELSEWHERE = {
     "Array": JAX + "_autosummary/jax.Array.html",
@@ -28,6 +33,12 @@ ELSEWHERE = {
     "PartitionSpec": JAX + "jax.sharding.html#jax.sharding.PartitionSpec",
 }
 """Types of JAX, and their pages."""
+
+OF_JAX = (
+    "jit grad vmap jvp vjp value_and_grad checkpoint shard_map lax.scan lax.top_k lax.stop_gradient lax.psum nn.softmax"
+    " nn.log_softmax nn.logsumexp nn.one_hot nn.softplus nn.sigmoid tree.map debug_nans named_scope"
+)
+ELSEWHERE |= {f"jax.{name}": f"{JAX}_autosummary/jax.{name}.html" for name in OF_JAX.split()}
 
 
 def fill_page(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -49,13 +60,20 @@ def show_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, 
     if what not in ("function", "class") or not lines:
         return
     lines[0] = with_formulas(lines[0], set(inspect.signature(thing).parameters))
+    shown: list[str] = []
     section, ended = "", True
-    for number, line in enumerate(lines):
+    for line in lines:
         if heading := re.match(r"(\w[\w ]*):$", line):
             section, ended = heading[1], True
-        elif section in ("See Also", "Source") and line.strip():
-            lines[number] = ("    * " if ended else "      ") + line.strip()
+        elif section in LISTS and line.strip():
+            if ended:
+                shown.append(f"    * {line.strip()}")
+            else:
+                shown[-1] += f" {line.strip()}"
             ended = line.rstrip().endswith(".")
+            continue
+        shown.append(line)
+    lines[:] = [with_links(line) if line.startswith("    * ") else line for line in shown]
 
 
 def find_sources(app: Sphinx) -> None:
@@ -88,7 +106,12 @@ class LinkNames(SphinxPostTransform):
             outside = (nodes.reference, nodes.title)
             if any(isinstance(parent, outside) for parent in ancestors(literal)):
                 continue
-            match = self.NAME.match(literal.astext())
+            text = literal.astext()
+            if re.fullmatch(r"torch\.nn\.(functional\.(?!_)\w+|[A-Z]\w+)", text) or text in ELSEWHERE:
+                address = ELSEWHERE.get(text) or PYTORCH.format(text)
+                literal.replace_self(nodes.reference("", "", literal.deepcopy(), refuri=address, internal=False))
+                continue
+            match = self.NAME.match(text)
             target = match and self.find(match[1], "torch" in document or "pytorch" in document)
             if target and not self.is_inside(literal, target):
                 place = self.objects[target]

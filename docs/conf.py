@@ -22,7 +22,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "sphinx.ext.extlinks",
     "sphinx_copybutton",
     "sphinx_design",
     "api_pages",
@@ -47,11 +46,6 @@ napoleon_custom_sections = ["Source"]
 napoleon_use_ivar = True
 toc_object_entries = False
 viewcode_line_numbers = True
-extlinks = {
-    "jax": ("https://docs.jax.dev/en/latest/%s", "%s"),
-    "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
-    "doi": ("https://doi.org/%s", "doi:%s"),
-}
 
 html_math_renderer = "mathml"
 html_theme = "sphinx_book_theme"

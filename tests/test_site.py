@@ -6,6 +6,7 @@ import re
 
 import api_groups
 import formulas
+import papers
 import pytest
 
 import jaxce
@@ -78,3 +79,19 @@ def test_every_page_is_in_the_menu():
     found = {line for line in menu.split() if not line.startswith(":")}
     assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= found
     assert {name for name in PAGES if name != "index"} == set(re.findall(r"^[\w-]+$", PAGES["index"], re.MULTILINE))
+
+
+def test_papers_are_links():
+    """Every address belongs to a title that a docstring names."""
+    text = " ".join(" ".join(inspect.getdoc(thing) for _, _, thing in PUBLIC).split())
+    for title in papers.ADDRESSES:
+        assert f'"{title}"' in text, title
+    known = '"Focal Loss for Dense Object Detection" (ICCV 2017), eq. 5.'
+    assert papers.with_links(known).startswith(
+        "`Focal Loss for Dense Object Detection <https://arxiv.org/abs/1708.02002>`__"
+    )
+    assert (
+        papers.with_links('"A" (arXiv 2408.00118, 2024)')
+        == "`A <https://arxiv.org/abs/2408.00118>`__ (arXiv 2408.00118, 2024)"
+    )
+    assert papers.with_links('"A Book" (1990)') == '"A Book" (1990)'
