@@ -53,7 +53,8 @@ def torch_groups(module: ModuleType) -> dict[str, list[str]]:
 def entry(module: str, name: str, thing: Any, level: int) -> str:
     """The Markdown of one name: a heading, then its docstring."""
     if inspect.isclass(thing):
-        methods = [n for n, f in vars(thing).items() if n[0] != "_" and inspect.isroutine(f) and inspect.getdoc(f)]
+        routines = {n: f for n, f in vars(thing).items() if n[0] != "_" and inspect.isroutine(f)}
+        methods = [n for n, f in routines.items() if inspect.getdoc(f) and not isinstance(f, staticmethod)]
         options = f"   :members: {', '.join(methods)}\n" if methods else ""
         body = f".. autoclass:: {module}.{name}\n{options}"
     else:

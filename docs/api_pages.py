@@ -20,6 +20,9 @@ from sphinx.util.nodes import make_refnode
 
 import jaxce
 
+OUTSIDE = {"CHANGELOG.md": "changes.md", "CONTRIBUTING.md": "contributing.md"}
+"""Files outside of `docs/` that are pages of the site."""
+
 LISTS = ("See Also", "Source")
 """Sections with one item in each sentence."""
 
@@ -42,8 +45,10 @@ ELSEWHERE |= {f"jax.{name}": f"{JAX}_autosummary/jax.{name}.html" for name in OF
 
 
 def fill_page(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the group of a page in the place of its mark."""
+    """Puts the group of a page in the place of its mark, and the site's pages in the place of files beside `docs/`."""
     source[0] = MARK.sub(lambda match: page(match[1]), source[0])
+    for file, name in OUTSIDE.items():
+        source[0] = source[0].replace(f"](../{file}", f"]({name}")
 
 
 def show_signature(app: Sphinx, what: str, name: str, thing: Any, *_: Any) -> tuple[str, str] | None:

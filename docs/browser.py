@@ -131,7 +131,7 @@ def take_pictures(page: Page, home: str, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in PICTURES:
         stem = name.removesuffix(".html").replace("/", "-")
-        for kind, width, scheme in (("wide", 1280, "light"), ("narrow", NARROW, "light"), ("dark", 1280, "dark")):
+        for kind, width, scheme in (("wide", 1280, "light"), ("narrow", NARROW, "dark")):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(home + name)
