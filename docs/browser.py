@@ -122,6 +122,8 @@ def walk(page: Page, home: str, problems: list[str]) -> None:
                     : e.className.includes('theme-switch') ? 'theme' : 'other' }"""
             )
         )
+    if not page.locator("button.copybtn").count():
+        problems.append("no button copies code")
     missing = {"search", "menu", "text", "theme"} - reached
     problems += [f"the keyboard does not reach: {sorted(missing)}"] if missing else []
 
