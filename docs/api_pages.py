@@ -23,6 +23,9 @@ import jaxce
 OUTSIDE = {"CHANGELOG.md": "changes.md", "CONTRIBUTING.md": "contributing.md"}
 """Files outside of `docs/` that are pages of the site."""
 
+PAGES_OF_OTHERS = ("from-optax", "from-keras")
+"""Pages whose tables begin with another library's names, some of them equal to ours."""
+
 LISTS = ("See Also", "Source")
 """Sections with one item in each sentence."""
 
@@ -108,8 +111,10 @@ class LinkNames(SphinxPostTransform):
         document = self.env.current_document.docname
         self.objects = self.env.domains.python_domain.objects
         for literal in [*self.document.findall(nodes.literal)]:
-            outside = (nodes.reference, nodes.title)
-            if any(isinstance(parent, outside) for parent in ancestors(literal)):
+            parents = ancestors(literal)
+            if any(isinstance(parent, nodes.reference | nodes.title) for parent in parents):
+                continue
+            if document in PAGES_OF_OTHERS and any(isinstance(p, nodes.entry) and p.parent[0] is p for p in parents):
                 continue
             text = literal.astext()
             if re.fullmatch(r"torch\.nn\.(functional\.(?!_)\w+|[A-Z]\w+)", text) or text in ELSEWHERE:
