@@ -19,6 +19,16 @@ from jaxce.torch import functional, nn
 HERE = pathlib.Path(__file__).parent
 MARK = re.compile(r"^% api: (.*)$", re.MULTILINE)
 MODULES = {"jaxce.torch.nn.functional": functional, "jaxce.torch.nn": nn}
+DESCRIPTIONS = {
+    "Activation": "The map from logits to probabilities.",
+    "Axes": "The axes of a reduction; None means all of them.",
+    "AxisName": "One mesh axis, or several.",
+    "Hyperparameter": "A number that may be traced and batched, such as ``gamma``.",
+    "Reduction": "The name of a reduction, or a function of the losses and weights, such as ``Mean(axis=-1)``.",
+    "Tail": "The meaning of the classes outside a ``TopK``.",
+}
+"""What the types of signatures mean. Others have their own docstring, or their definition alone."""
+
 TITLES = {
     "_classification": "One class of several",
     "_binary": "Binary labels",
@@ -48,6 +58,30 @@ def torch_groups(module: ModuleType) -> dict[str, list[str]]:
             found.setdefault(TITLES.get(file, file), []).append(name)
     order = [*TITLES.values()]
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+
+
+def aliases() -> dict[str, tuple[str, str]]:
+    """The names of types in public signatures, each with its definition and a description."""
+    public = [getattr(module, name) for module in (jaxce, functional, nn) for name in module.__all__]
+    shown = " ".join(signature(thing) + result(thing) for thing in public if not isinstance(thing, ModuleType))
+    defined, told = {}, dict(DESCRIPTIONS)
+    for file in ("_types.py", "reductions.py"):
+        body = ast.parse((HERE.parent / "jaxce" / file).read_text()).body
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+                name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+                defined[name] = ast.unparse(node.value).replace("'", '"')
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    told.setdefault(name, after.value.value)
+    listed = sorted(name for name in defined if re.search(rf"\b{name}\b", shown))
+    inner = re.compile(rf"\b({'|'.join(defined.keys() - set(listed))})\b")
+    return {n: (inner.sub(lambda match: defined[match[0]], defined[n]), told.get(n, "")) for n in listed}
+
+
+def types() -> str:
+    """The Markdown of the types."""
+    entries = [f".. py:type:: {n}\n   :canonical: {what}\n\n   {text}\n" for n, (what, text) in aliases().items()]
+    return "```{eval-rst}\n" + "\n".join(entries) + "```\n"
 
 
 def entry(module: str, name: str, thing: Any, level: int) -> str:
@@ -102,3 +136,9 @@ def signature(thing: Any) -> str:
             value = f" = {default!r}"
         shown.append(f"{name}: {types[name]}{value}" if name in types else f"{name}{value}")
     return ", ".join(shown)
+
+
+def result(thing: Any) -> str:
+    """The type of a function's result as the source has it; empty for a class."""
+    returns = None if inspect.isclass(thing) else definition(inspect.unwrap(thing)).returns
+    return ast.unparse(returns) if returns else ""

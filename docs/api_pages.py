@@ -4,12 +4,11 @@ Signatures have the types that the source has. Formulas of first lines are types
 `cross_entropy`, becomes a link.
 """
 
-import ast
 import inspect
 import re
 from typing import Any
 
-from api_groups import MARK, definition, page, signature
+from api_groups import MARK, page, result, signature, types
 from docutils import nodes
 from formulas import with_formulas
 from papers import with_links
@@ -50,6 +49,7 @@ ELSEWHERE |= {f"jax.{name}": f"{JAX}_autosummary/jax.{name}.html" for name in OF
 def fill_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Puts the group of a page in the place of its mark, and the site's pages in the place of files beside `docs/`."""
     source[0] = MARK.sub(lambda match: page(match[1]), source[0])
+    source[0] = re.sub(r"^% types$", lambda _: types(), source[0], flags=re.MULTILINE)
     for file, name in OUTSIDE.items():
         source[0] = source[0].replace(f"](../{file}", f"]({name}")
 
@@ -58,9 +58,7 @@ def show_signature(app: Sphinx, what: str, name: str, thing: Any, *_: Any) -> tu
     """The signature of a public name. Methods keep that of autodoc."""
     if what not in ("function", "class"):
         return None
-    plain = inspect.unwrap(thing)
-    returns = definition(plain).returns if what == "function" else None
-    return f"({signature(thing)})", ast.unparse(returns) if returns else ""
+    return f"({signature(thing)})", result(thing)
 
 
 def show_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

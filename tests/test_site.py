@@ -41,6 +41,14 @@ def test_a_signature_has_all_parameters(module, name, thing):
     assert "jaxlib" not in written
 
 
+def test_the_types_of_signatures_are_listed():
+    listed = api_groups.aliases()
+    assert {"Activation", "Axes", "AxisName", "Hyperparameter", "Reduced", "Reduction", "Tail"} <= set(listed)
+    assert listed["AxisName"] == ("str | tuple[str, ...]", "One mesh axis, or several.")
+    assert set(api_groups.DESCRIPTIONS) <= set(listed)
+    assert "% types" in PAGES["index"]
+
+
 def test_a_signature_is_that_of_the_source():
     assert api_groups.signature(jaxce.Mean).startswith("axis: Axes = None, axis_name: AxisName | None = None, ")
     assert api_groups.signature(jaxce.focal_loss).startswith(
