@@ -3,12 +3,14 @@
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import pathlib
 import re
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxce
@@ -87,3 +89,11 @@ def test_the_page_on_porting_names_everything_to_port():
     text = (ROOT / "docs" / "from-pytorch.md").read_text()
     for name in {*functional.__all__, *nn.__all__} - {"functional"}:
         assert f"`{name}" in text, name
+
+
+def test_the_page_on_optax_names_every_loss_of_optax():
+    text = (ROOT / "docs" / "from-optax.md").read_text()
+    losses = {name for name, f in vars(optax.losses).items() if inspect.isfunction(f) and name[0] != "_"}
+    assert len(losses) > 25
+    for name in losses:
+        assert re.search(rf"`{name}\b", text), f"{name}: add its line here, or that it has no counterpart"
