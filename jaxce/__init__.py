@@ -56,5 +56,5 @@ from jaxce.reductions import reduce as reduce
 
 globals().update({n: _answers_keywords(f) for n, f in list(globals().items()) if n[0] != "_" and _isfunction(f)})
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = sorted(name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _Module))
