@@ -194,12 +194,14 @@ def binary_cross_entropy_from_logits(
 ) -> Array:
     """``(1 - y) softplus(x) + pos_weight y softplus(-x)``; ``0 * inf`` is 0 with the default ``product``.
 
-    Computed with ``softplus(x) = max(x, 0) + log1p(exp(-|x|))``.
+    Computed with ``softplus(x) = max(x, 0) + log1p(exp(-|x|))``. With another product, labels may lie beyond [0, 1].
     """
-    product, x = safe_multiply_no_select if product is safe_multiply else product, x.astype(y.dtype)
+    may_be_negative, x = product is not safe_multiply, x.astype(y.dtype)
+    product = product if may_be_negative else safe_multiply_no_select
     positive, negative = y if pos_weight is None else pos_weight * y, y - 1
     log_terms = (positive - negative) * jnp.log1p(jnp.exp(-jnp.abs(x)))  # NaN if x is
-    return clamped_at_zero(product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + log_terms)
+    loss = product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + log_terms
+    return loss if may_be_negative else clamped_at_zero(loss)
 
 
 def _binary_cross_entropy_from_logits_jvp(

@@ -78,7 +78,8 @@ def test_every_gradient_is_the_reference(loss, labels, x64):
     along = [rng.normal(size=a.shape) for a in arrays]
     if labels == "soft":
         along[2] -= along[2].mean(-1, keepdims=True)  # rows still sum to 1
-    choices = [choice for choice in CHOICES if choice["soft_counts"] != "minimum" or labels != "bits"]
+    first = 3 * [*LOSSES].index(loss) + ["ids", "soft", "bits"].index(labels)  # each choice at one loss or more
+    choices = [choice for choice in CHOICES[first % 6 :: 6] if choice["soft_counts"] != "minimum" or labels != "bits"]
 
     def value(call, choice, x, w, labels=y):
         return call(x, labels, sample_weights=w, **own, **choice)
