@@ -23,7 +23,8 @@ def row_losses(formula: Callable[[Any], PerExample], x: Any) -> PerExample:
     """
     mask = None if x.mask is None else jnp.broadcast_to(x.mask, example_shape(x.logits, x.axis))
     names = ["logits", "labels", "mask"] if hasattr(x, "labels") else ["logits", "mask"]
-    rest = dataclasses.replace(x, sample_weights=None, **dict.fromkeys(names))
+    nothing = dict.fromkeys(names) | {"logits": jnp.zeros((), x.logits.dtype)}
+    rest = dataclasses.replace(x, sample_weights=None, **nothing)
     leaves, tree = jax.tree.flatten([mask if name == "mask" else getattr(x, name) for name in names])
 
     def of_rows(rows: list[Any], rest: Any) -> PerExample:
