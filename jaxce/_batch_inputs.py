@@ -81,7 +81,11 @@ def open_result(result: Any, has_aux: bool, names: tuple[str, ...], perturbed: A
         raise TypeError(f"loss_fn: returned {_kind(result)} with has_aux=True; expected a pair (Total, aux).")
     total, aux = result if has_aux else (result, None)
     if not isinstance(total, Total):
-        fix = "Pass has_aux=True." if isinstance(total, tuple) else 'Use reduction="total".'
+        fix = (
+            "Pass has_aux=True."
+            if isinstance(total, tuple)
+            else 'Use reduction="total", for regions with a batch_axis.'
+        )
         raise TypeError(f"loss_fn: returned {_kind(total)}; expected a Total. {fix}")
     shapes = jnp.shape(total.loss), jnp.shape(total.weight)
     if any(shapes):

@@ -28,7 +28,7 @@ def soft_margin_loss(
 ) -> Reduced:
     """Logistic loss of labels 1 and -1: ``log(1 + exp(-y x))`` for each element.
 
-    It equals ``sigmoid_binary_cross_entropy`` with labels ``(y + 1) / 2``. Integer labels of 0 raise: map labels of 0
+    For labels 1 and -1 it is ``sigmoid_binary_cross_entropy`` of 1 and 0. Integer labels of 0 raise: map labels of 0
     and 1 to signs with ``2 * labels - 1``. Boolean labels are mapped to 1 and -1. It takes logits, not probabilities.
 
     Args:

@@ -252,7 +252,8 @@ class _Mixed:
         q, log_p = target_probs(x), log_probs(x)
         p = jnp.exp(log_p)
         if self.beta == 1:
-            return _bounded(x, safe_multiply(p, jnp.where(p == 0, 0, log_p) - jnp.log(q)))
+            log_p, log_q = jnp.where(p == 0, 0, log_p), jnp.log(jnp.where(p == 0, 1, q))
+            return _bounded(x, safe_multiply(p, log_p - log_q))
         log_m = _log(self.beta * q + (1 - self.beta) * p)
         return at_least_zero(
             weighted_class_sum(x, self.beta * _kl_terms(q, log_m) + (1 - self.beta) * _kl_terms(p, log_m))

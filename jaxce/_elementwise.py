@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxce._numerics import clamped_at_zero, is_zero_tangent, jvp_of_perturbed
+from jaxce._numerics import clamped_at_zero, clip_to_finite, is_zero_tangent, jvp_of_perturbed
 
 Formula: TypeAlias = Callable[[Array, Array, Any], Array]
 """Of logits ``z``, labels ``y`` and hyperparameters."""
@@ -32,7 +32,8 @@ def _element_losses_jvp(
     (z, y, hyperparameters), (dz, *others) = primals, tangents
     value = element_losses(loss, derivative, z, y, hyperparameters)
     z = z.astype(y.dtype)
-    d_value = jvp_of_perturbed(partial(loss, z), (y, hyperparameters), tuple(others))[1]
+    # With an infinite logit, a factor of 0 in the derivative for the label would give NaN.
+    d_value = jvp_of_perturbed(partial(loss, clip_to_finite(z)), (y, hyperparameters), tuple(others))[1]
     if not is_zero_tangent(dz):
         d_value += derivative(z, y, hyperparameters) * dz.astype(y.dtype)
     return value, d_value

@@ -138,9 +138,16 @@ def above_zero(base: Array) -> Array:
     return jnp.maximum(base, jnp.finfo(base.dtype).tiny ** (1 / 3))
 
 
+@jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """``log(1 + exp(x))``, without the selects of `jax.nn.softplus`."""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    """``log(1 + exp(x))``, without the selects of `jax.nn.softplus`. The minimum is ``-|x|`` with derivative 0 at 0."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(jnp.minimum(x, -x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    ((x,), (dx,)) = primals, tangents
+    return softplus(x), jax.nn.sigmoid(x) * dx
 
 
 def safe_divide(numerator: Array, divisor: Array, empty: Hyperparameter) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +30,14 @@ class RegionTotal:
     """Soft counts of each class over a whole batch, ``TP, FP, FN``: they add, and the loss is a quotient of the sums.
 
     ``dice_loss``, ``tversky_loss`` and ``jaccard_loss`` return this pytree for ``batch_axis=None`` and
-    ``reduction="total"``. Counts of microbatches add with ``+``, those of devices with ``psum``; ``mean()`` then is the
-    loss of the whole batch. ``value_and_grad`` does not take it, because the loss is not linear in the counts.
+    ``reduction="total"``. Counts of microbatches add with ``+``, those of devices with its ``psum``. ``mean()`` is the
+    loss of the whole batch; it is not linear in the counts, so ``value_and_grad`` does not take them. The options are
+    leaves too: don't sum the leaves of the pytree yourself.
 
     Args:
         tp: true positives ``sum p y`` of each class, ``[classes]``.
-        fp: false positives ``sum p (1 - y)`` of each class, ``[classes]``.
-        fn: false negatives ``sum (1 - p) y`` of each class, ``[classes]``.
+        fp: false positives ``sum p (1 - y)`` of each class, or as ``soft_counts`` says, ``[classes]``.
+        fn: false negatives ``sum (1 - p) y`` of each class, or as ``soft_counts`` says, ``[classes]``.
         pixels: sum of the weights of the unmasked pixels, ``[1]``, or ``[classes]`` with a mask per class.
         rule: the options of the loss that follow the sums.
         formula: the loss as a function of the counts.
@@ -67,11 +69,15 @@ class RegionTotal:
     def __add__(self, other: "RegionTotal | int") -> "RegionTotal":
         if isinstance(other, int):
             return self if other == 0 else NotImplemented
-        if not isinstance(other, RegionTotal):
+        if not isinstance(other, RegionTotal) or not self._is_of_one_loss(other):
             return NotImplemented
         return self._with(Counts(*map(jnp.add, self._counts, other._counts)))
 
     __radd__ = __add__
+
+    def zero(self) -> "RegionTotal":
+        """The total of no pixels with the same options, to start a scan."""
+        return self._with(jax.tree.map(jnp.zeros_like, self._counts))
 
     def sum(self) -> "RegionTotal":
         """The total of stacked totals, such as those of ``vmap`` and ``scan``."""
@@ -91,6 +97,10 @@ class RegionTotal:
     @property
     def _counts(self) -> Counts:
         return Counts(self.tp, self.fp, self.fn, self.pixels)
+
+    def _is_of_one_loss(self, other: "RegionTotal") -> bool:
+        mine: Any = jax.tree.structure(self)
+        return bool(mine == jax.tree.structure(other))
 
     def _with(self, counts: Counts) -> "RegionTotal":
         return RegionTotal(*counts, self.rule, self.formula)

@@ -61,7 +61,8 @@ def dice_loss(
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
-        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+        A scalar; ``[batch]`` for ``"none"``, ``[batch, classes]`` without an average; a ``Total`` for ``"total"``, a
+        ``RegionTotal`` for the whole batch. float32, or float64 for float64 logits.
 
     Raises:
         TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
@@ -179,7 +180,8 @@ def tversky_loss(
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
-        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+        A scalar; ``[batch]`` for ``"none"``, ``[batch, classes]`` without an average; a ``Total`` for ``"total"``, a
+        ``RegionTotal`` for the whole batch. float32, or float64 for float64 logits.
 
     Raises:
         TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.
@@ -287,7 +289,8 @@ def jaccard_loss(
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
 
     Returns:
-        A scalar; ``[batch]`` for ``"none"``; a ``Total`` for ``"total"``. float32, or float64 for float64 logits.
+        A scalar; ``[batch]`` for ``"none"``, ``[batch, classes]`` without an average; a ``Total`` for ``"total"``, a
+        ``RegionTotal`` for the whole batch. float32, or float64 for float64 logits.
 
     Raises:
         TypeError: integer logits, floating labels of the shape of ids, a mask that is not bool.

@@ -1,7 +1,7 @@
 """Losses of rows of classes whose formulas are plain `jnp`: one CPU device computes them, and gradients, in blocks."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ def row_losses(formula: Callable[[Any], PerExample], x: Any) -> PerExample:
     rest = dataclasses.replace(x, sample_weights=None, **nothing)
     leaves, tree = jax.tree.flatten([mask if name == "mask" else getattr(x, name) for name in names])
 
-    def of_rows(rows: list[Any], rest: Any) -> PerExample:
+    def of_rows(rows: Sequence[Any], rest: Any) -> PerExample:
         return formula(dataclasses.replace(rest, **dict(zip(names, jax.tree.unflatten(tree, rows), strict=True))))
 
     return _row_losses(of_rows, leaves, rest)
@@ -63,7 +63,7 @@ def _loss_and_gradients(
 
 
 def _at_once(
-    formula: Callable[..., PerExample], perturbed: tuple[int, ...], rows: tuple[Any, ...], rest: Any
+    formula: Callable[..., PerExample], perturbed: tuple[int, ...], rows: Sequence[Any], rest: Any
 ) -> tuple[PerExample, list[Array]]:
     """Losses and gradients in the computing dtype, so that the gradients of 16-bit logits are rounded once."""
     wide = [a.astype(compute_dtype(a)) if is_float(a) else a for a in rows]

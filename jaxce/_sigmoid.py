@@ -199,7 +199,7 @@ def binary_cross_entropy_from_logits(
     may_be_negative, x = product is not safe_multiply, x.astype(y.dtype)
     product = product if may_be_negative else safe_multiply_no_select
     positive, negative = y if pos_weight is None else pos_weight * y, y - 1
-    log_terms = (positive - negative) * jnp.log1p(jnp.exp(-jnp.abs(x)))  # NaN if x is
+    log_terms = (positive - negative) * jnp.log1p(jnp.exp(jnp.minimum(x, -x)))  # NaN if x is
     loss = product(positive, -jnp.minimum(x, 0)) - product(negative, jnp.maximum(x, 0)) + log_terms
     return loss if may_be_negative else clamped_at_zero(loss)
 

@@ -278,7 +278,7 @@ def quality_focal_loss(
         ``sigmoid_binary_cross_entropy``: the same with gamma 0.
 
     Source:
-        Li et al., "Generalized Focal Loss" (NeurIPS 2020), eq. 5.
+        Li et al., "Generalized Focal Loss" (NeurIPS 2020), eq. 2.
         The variant: Zhang, Wang, Dayoub and Suenderhauf, "VarifocalNet" (CVPR 2021), eq. 2.
     """
     check_choice("variant", variant, ("quality", "varifocal"))

@@ -255,12 +255,12 @@ def test_counts_of_microbatches_are_those_of_the_whole_batch(loss, choice):
         return jnp.sum(jax.vmap(total)(x, IDS, KEEP).sum().mean())
 
     def of_scan(x):
-        first = total(x[0], IDS[0], KEEP[0])
+        first = total(x[0], IDS[0], KEEP[0]).zero()
 
         def add(so_far, rows):
             return so_far + jax.checkpoint(total)(*rows), None
 
-        return jnp.sum(jax.lax.scan(add, first, (x[1:], IDS[1:], KEEP[1:]))[0].mean())
+        return jnp.sum(jax.lax.scan(add, first, (x, IDS, KEEP))[0].mean())
 
     want = jax.jit(jax.value_and_grad(whole))(X)
     for way in (of_parts, of_vmap, of_scan):
@@ -301,6 +301,9 @@ def test_a_total_prints_and_adds_like_other_totals():
     assert total.pixels == IDS.size
     with pytest.raises(TypeError):
         total + 1
+    with pytest.raises(TypeError):
+        total + jaxce.jaccard_loss(X, IDS, batch_axis=None, reduction="total")
+    np.testing.assert_array_equal((total.zero() + total).mean(), total.mean())
     nothing = jaxce.dice_loss(X, IDS, batch_axis=None, where=np.zeros_like(KEEP), reduction="total")
     assert nothing.mean() == 0
     assert np.isnan(nothing.mean(empty=jnp.nan))
@@ -312,7 +315,7 @@ def test_value_and_grad_takes_no_total_of_counts():
     def loss_fn(x, y):
         return jaxce.dice_loss(x, y, batch_axis=None, reduction="total")
 
-    with pytest.raises(TypeError, match="returned a RegionTotal; expected a Total"):
+    with pytest.raises(TypeError, match=r"returned a RegionTotal; expected a Total. .* with a batch_axis"):
         jaxce.value_and_grad(loss_fn)(X, IDS)
 
 
