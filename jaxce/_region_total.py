@@ -31,8 +31,8 @@ class RegionTotal:
 
     ``dice_loss``, ``tversky_loss`` and ``jaccard_loss`` return this pytree for ``batch_axis=None`` and
     ``reduction="total"``. Counts of microbatches add with ``+``, those of devices with its ``psum``. ``mean()`` is the
-    loss of the whole batch; it is not linear in the counts, so ``value_and_grad`` does not take them. The options are
-    leaves too: don't sum the leaves of the pytree yourself.
+    loss of the whole batch, which ``value_and_grad`` does not take: it is not linear. The options are leaves, too, so
+    don't sum the leaves of the pytree yourself.
 
     Args:
         tp: true positives ``sum p y`` of each class, ``[classes]``.
