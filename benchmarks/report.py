@@ -311,7 +311,7 @@ def compiled():
     """The table of compiled programs: passes over the logits, temporaries and gathers of each contestant."""
     with open(COMPILED, newline="") as file:
         rows = list(csv.DictReader(file))
-    names = list(dict.fromkeys(row["contestant"] for row in rows))
+    names = shown_names(rows)
     lines = ["| chip | case | " + " | ".join(names) + " |", "| --- | --- | " + " | ".join(["---:"] * len(names)) + " |"]
     for (chip, case), group in grouped(rows, "chip", "case").items():
         cells = []
@@ -332,14 +332,21 @@ def compiled_linear():
     """The table of compiled linear layers: computed bound as a multiple of the products' time, GiB of temporaries."""
     with open(COMPILED_LINEAR, newline="") as file:
         rows = list(csv.DictReader(file))
-    names = sorted(dict.fromkeys(row["contestant"] for row in rows), key="before".__eq__)
+    names = shown_names(rows)
     lines = []
     for (work, chip, case), group in grouped(rows, "work", "chip", "case").items():
         own = {row["contestant"]: row for row in group}
+        if "jaxce" not in own:
+            continue
         cells = [linear_cell(own[name]) if name in own else "" for name in names]
         lines.append((LINEAR_WORKS.index(work), [f"{chip}, {work}", case, f"{group[0]['products']} ms", *cells]))
     lines = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
     return table(["compiled for", "layer", "products", *names], lines)
+
+
+def shown_names(rows):
+    """The contestants of a table, without the row that compares jaxce with its own past."""
+    return [name for name in dict.fromkeys(row["contestant"] for row in rows) if name != "before"]
 
 
 def linear_cell(row):
