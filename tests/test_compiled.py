@@ -6,9 +6,13 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 import jaxce
+
+FUSED = jax.__version_info__ >= (0, 10, 2)
+"""Whether XLA on a CPU sums in one kernel with what leads to the sum."""
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +30,10 @@ def test_temporary_memory_of_value_and_grad(facts):
     """At most 5 % of the logits; 20 % for 21 classes, where one number per example is 5 % already.
 
     With ``has_aux`` at most 6 %: four arrays of the size of a block, which is a 64th of the logits. Formulas of rows
-    have more of these. Of losses of elements the losses themselves are an array. Regions have one array, the
-    probabilities or their gradient; with a mask also the masked logits.
+    have more of these. Of losses of elements the losses themselves are an array; with JAX 0.9 their mean over the classes
+    takes another 3 %. Regions have one array, the probabilities or their gradient; with a mask also the masked logits.
     """
-    bounds = {"image": 20, "has_aux": 6, "element": 101, "row": 15}
+    bounds = {"image": 20, "has_aux": 6, "element": 101 if FUSED else 104, "row": 15}
     bounds |= {"region": 110, "masked-region": 220, "region-of-masks": 5}
     for name, percent in facts["memory"].items():
         assert percent <= bounds.get(name.split()[0], 5), (name, percent)
