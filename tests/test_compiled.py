@@ -30,7 +30,7 @@ def test_temporary_memory_of_value_and_grad(facts):
     """At most 5 % of the logits; 20 % for 21 classes, where one number per example is 5 % already.
 
     With ``has_aux`` at most 6 %: four arrays of the size of a block, which is a 64th of the logits. Formulas of rows
-    have more of these. Of losses of elements the losses themselves are an array; with JAX 0.9 their mean over the classes
+    have more of these. Of losses of elements the losses themselves are an array; with JAX 0.9 a mean over classes
     takes another 3 %. Regions have one array, the probabilities or their gradient; with a mask also the masked logits.
     """
     bounds = {"image": 20, "has_aux": 6, "element": 101 if FUSED else 104, "row": 15}
