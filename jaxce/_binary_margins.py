@@ -86,6 +86,7 @@ def _soft_margin(z: Array, y: Array, _: None) -> Array:
 
 
 def _soft_margin_derivative(z: Array, y: Array, _: None) -> Array:
+    """``-y sigmoid(-y z)``."""
     return -y * jax.nn.sigmoid(-y * z)
 
 
@@ -158,11 +159,13 @@ def _hinge_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def _hinge(z: Array, y: Array, p: Any) -> Array:
+    """``max(0, 1 - (2 y - 1) z)**p``."""
     loss: Array = jnp.maximum(_violation(z, y), 0) ** p
     return loss
 
 
 def _hinge_derivative(z: Array, y: Array, p: Any) -> Array:
+    """``-(2 y - 1) p v**(p - 1)`` for a violation ``v = 1 - (2 y - 1) z`` above 0."""
     violation = _violation(z, y)
     is_beyond = violation <= 0  # False for NaN
     return jnp.where(is_beyond, 0, p * jnp.where(is_beyond, 1, violation) ** (p - 1)) * (1 - 2 * y)

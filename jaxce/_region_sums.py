@@ -140,6 +140,8 @@ def _jvp_logits(
         product:  h = y          k = 1          TP + FP = sum n p
         squared:  h = y          k = 2 p        TP + FP = sum n p**2
         minimum:  h = [p < y]    k = 1          TP + FP = sum n p
+
+    TP + FN is the size of the labels, which does not depend on p.
     """
     z, n = no_sharing(z, n)  # otherwise XLA:CPU keeps the probabilities for the backward pass, and n for all classes
     z, dz = _masked(z, mask), _masked(dz, mask)
@@ -196,11 +198,10 @@ def losses_of_counts(formula: RegionFormula, rule: RegionRule, counts: Counts) -
 def average_classes(rule: RegionRule, losses: Array, volume: Array, pixels: Array) -> tuple[Array, Array]:
     """The mean over the classes of each region with weight 1, or 0 without a class that counts; or all for "none"."""
     w = _weights_of_classes(rule, volume, pixels)
+    weighted = safe_multiply(w, losses)
     if rule.average == "none":
-        return safe_multiply(w, losses), w
-    return safe_divide(jnp.sum(safe_multiply(w, losses), -1), jnp.sum(w, -1), 0), jnp.any(w != 0, -1).astype(
-        losses.dtype
-    )
+        return weighted, w
+    return safe_divide(jnp.sum(weighted, -1), jnp.sum(w, -1), 0), jnp.any(w != 0, -1).astype(losses.dtype)
 
 
 def _weights_of_classes(rule: RegionRule, volume: Array, pixels: Array) -> Array:

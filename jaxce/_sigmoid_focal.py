@@ -204,6 +204,7 @@ def _asymmetric_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def _asymmetric(z: Array, y: Array, parameters: tuple[Any, ...]) -> Array:
+    """``-y (1 - p)**g+ log p - (1 - y) m**g- log(1 - m)``, with ``m = max(p - clip, 0)``."""
     gamma_pos, gamma_neg, clip = parameters
     p, one_minus_p = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)
     m, one_minus_m = jnp.maximum(p - clip, 0), jnp.minimum(one_minus_p + clip, 1)
@@ -307,6 +308,7 @@ def _weigh_background(x: SigmoidInputs, loss: Array) -> Array:
 
 
 def _quality(z: Array, y: Array, gamma: Any) -> Array:
+    """``|y - p|**gamma h``, where ``p - y = (1 - y) p - y (1 - p)`` has the digits of a p near 1."""
     distance = jnp.abs((1 - y) * jax.nn.sigmoid(z) - y * jax.nn.sigmoid(-z))
     loss: Array = above_zero(distance) ** gamma * binary_cross_entropy_from_logits(z, y, None)
     return loss
@@ -328,6 +330,7 @@ def _varifocal_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def _varifocal(z: Array, y: Array, gamma: Any) -> Array:
+    """``y h`` for labels above 0, ``p**gamma softplus(z)`` for label 0; an invalid gamma makes all NaN."""
     background = above_zero(jax.nn.sigmoid(z)) ** gamma * softplus(z)
     return jnp.where(y == 0, background, y * binary_cross_entropy_from_logits(z, y, None) + 0 * gamma)
 
