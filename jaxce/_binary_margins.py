@@ -82,12 +82,13 @@ def _soft_margin_loss(x: SigmoidInputs) -> tuple[Array, float]:
 
 
 def _soft_margin(z: Array, y: Array, _: None) -> Array:
-    return soft_margin(z, y)
+    """``log(1 + exp(-y z))``, and log 2 for label 0."""
+    return jax.nn.softplus(-safe_multiply(y, z))
 
 
 def _soft_margin_derivative(z: Array, y: Array, _: None) -> Array:
     """``-y sigmoid(-y z)``."""
-    return -y * jax.nn.sigmoid(-y * z)
+    return -y * jax.nn.sigmoid(-safe_multiply(y, z))
 
 
 def hinge_loss(

@@ -51,6 +51,13 @@ def test_the_gradient_of_a_label_that_an_infinite_logit_meets(name):
         assert np.isfinite(np.array(gradients)).all()
 
 
+def test_a_label_in_the_middle_has_no_margin():
+    z = jnp.array([jnp.inf, -jnp.inf, 1e30])
+    value, gradient = jax.value_and_grad(lambda z: jaxce.soft_margin_loss(z, jnp.zeros(3)))(z)
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    np.testing.assert_array_equal(gradient, 0)
+
+
 def test_a_class_of_neither_distribution_has_a_finite_gradient():
     q = jnp.array([[0.5, 0.0, 0.25, 0.25]])
     for beta in (0.0, 0.5, 1.0):
