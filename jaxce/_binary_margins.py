@@ -174,8 +174,3 @@ def _hinge_derivative(z: Array, y: Array, p: Any) -> Array:
 
 def _violation(z: Array, y: Array) -> Array:
     return 1 - safe_multiply(2 * y - 1, z)
-
-
-def soft_margin(x: Array, y: Array) -> Array:
-    """``log(1 + exp(-y x))`` for each element, with ``y`` 1 or -1."""
-    return jax.nn.softplus(-y * x)

@@ -2,12 +2,12 @@
 
 import operator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._binary_margins import soft_margin
 from jaxce._debug import is_debugging
 from jaxce._sigmoid import binary_cross_entropy_from_logits, clamped_cross_entropy
 from jaxce._value_checks import check_finite, raise_or_nan
@@ -191,7 +191,7 @@ def soft_margin_loss(
     """
     reduction = open_reduction(reduction, size_average, reduce)
     (x, y), dtype = open_elements(("input",), input=(input, FLOATING), target=(target, REAL_OR_BOOL))
-    return apply_reduction(soft_margin(x, broadcast_into("target", y, x.shape)), reduction, dtype)
+    return apply_reduction(jax.nn.softplus(-broadcast_into("target", y, x.shape) * x), reduction, dtype)
 
 
 def multilabel_soft_margin_loss(
