@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import zero_from_primal
 
-from jaxce._inputs import check_integer
+from jaxce._axis_inputs import check_integer
 from jaxce._numerics import is_zero_tangent
 from jaxce._sharding import varies
 from jaxce._types import AxisName

@@ -4,17 +4,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool
 
+from jaxce._axis_inputs import class_axis, shards
 from jaxce._class_axis import example_shape
 from jaxce._debug import is_debugging
-from jaxce._inputs import (
-    check_mask,
-    class_axis,
-    floating,
-    ids_and_mask,
-    integer_labels,
-    refuse_ignore_index,
-    shards,
-)
+from jaxce._inputs import check_mask, floating, ids_and_mask, integer_labels, refuse_ignore_index
 from jaxce._types import AnyArray, AxisName, Ids, Shape, Size, SoftmaxInputs
 from jaxce._value_checks import as_jax_array, check_not_probabilities
 

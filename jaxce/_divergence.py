@@ -21,7 +21,7 @@ from jaxce.reductions import run_loss
 def entropy(
     logits: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -33,7 +33,7 @@ def entropy(
 
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
         reduction: ``"mean"``, ``"sum"``, ``"none"``, ``"total"``, or a callable such as ``Mean(axis=-1)``.
@@ -81,7 +81,7 @@ def kl_divergence(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -98,7 +98,7 @@ def kl_divergence(
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -168,7 +168,7 @@ def js_divergence(
     labels: ArrayLike,
     *,
     beta: float = 0.5,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -186,7 +186,7 @@ def js_divergence(
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
         beta: 0 for KL(q, p), 1 for KL(p, q), between them a Jensen-Shannon divergence that vanishes toward both ends.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -324,7 +324,7 @@ def brier_loss(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -341,7 +341,7 @@ def brier_loss(
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.

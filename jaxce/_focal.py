@@ -24,7 +24,7 @@ def focal_loss(
     labels: ArrayLike,
     *,
     gamma: Hyperparameter = 2.0,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -43,7 +43,7 @@ def focal_loss(
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
         gamma: focal exponent, at least 0; 0 is cross-entropy.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -103,7 +103,7 @@ def poly1_loss(
     labels: ArrayLike,
     *,
     epsilon: Hyperparameter = 1.0,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -121,7 +121,7 @@ def poly1_loss(
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
         epsilon: coefficient, at least -1; the paper uses 1 to 2 for images, -1 for detection; 0 is cross-entropy.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -178,7 +178,7 @@ def generalized_cross_entropy(
     labels: ArrayLike,
     *,
     q: Hyperparameter = 0.7,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -196,7 +196,7 @@ def generalized_cross_entropy(
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
         q: exponent, in [0, 1]; the paper uses 0.7.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.

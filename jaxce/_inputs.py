@@ -5,13 +5,13 @@ Invalid shapes and dtypes raise while tracing, invalid values when they are conc
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
+from jaxce._axis_inputs import check_integer, class_axis, one_axis, one_class_axis, shards
 from jaxce._class_axis import broadcast_mask, example_shape
 from jaxce._debug import is_debugging
 from jaxce._hints import BINARY_FIX, dtype_hint, id_hint, label_hint, without_axis
@@ -49,7 +49,7 @@ def open_softmax(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int,
+    axis: int | tuple[int, ...],
     class_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
@@ -68,10 +68,12 @@ def open_softmax(
     """
     check_reduction(reduction)
     refuse_swapped(name, logits, labels)
-    x = floating(name, logits)
-    axis = class_axis(name, x.shape, axis)
+    given, axes = floating(name, logits), axis
+    x, labels, axis = one_class_axis(name, given, labels, axes)
     examples, dtype = example_shape(x, axis), compute_dtype(x)
-    y = _label_array(name, labels, x.shape, axis, binary_fix, only_ids)
+    named = f"axes {axes}" if isinstance(axes, tuple) else f"axis {axis}"
+    where_from = f"{name} of shape {given.shape} with the class {named}"
+    y = _label_array(where_from, labels, x.shape, axis, binary_fix, only_ids)
     checked_labels: Ids | Probs
     if jnp.issubdtype(y.dtype, jnp.floating):
         mask = open_mask(where, examples)
@@ -102,15 +104,14 @@ def open_softmax(
 def open_logits(
     logits: ArrayLike,
     *,
-    axis: int,
+    axis: int | tuple[int, ...],
     sample_weights: ArrayLike | None,
     where: ArrayLike | None,
     reduction: Reduction,
 ) -> Inputs:
     """Logits of exclusive classes without labels."""
     check_reduction(reduction)
-    x = floating("logits", logits)
-    axis = class_axis("logits", x.shape, axis)
+    x, _, axis = one_class_axis("logits", floating("logits", logits), None, axis)
     examples = example_shape(x, axis)
     mask = open_mask(where, examples)
     weights = per_example("sample_weights", sample_weights, examples, mask, compute_dtype(x))
@@ -254,14 +255,6 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: got {value!r}; expected one of {choices}.")
 
 
-def check_integer(name: str, value: object) -> None:
-    """The value must be one integer, of Python or NumPy."""
-    if isinstance(value, jax.core.Tracer):
-        raise TypeError(f"{name}: got a traced value; expected one Python integer, static under jit.")
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: got a {type(value).__name__}; expected one integer.")
-
-
 def array(name: str, value: Any, expected: str = "an array. Wrap it in jnp.asarray(...).") -> AnyArray:
     """The argument as an array, in its own dtype."""
     if isinstance(value, Array | np.ndarray):
@@ -282,36 +275,12 @@ def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
     return as_jax_array(x)
 
 
-def class_axis(name: str, shape: Shape, axis: int) -> int:
-    axis = one_axis("axis", name, shape, axis)
-    if shape[axis] == 0:
-        raise ValueError(f"{name}: got shape {shape}, without classes along axis {axis}; expected at least one.")
-    return axis
-
-
-def one_axis(keyword: str, name: str, shape: Shape, axis: int) -> int:
-    check_integer(keyword, axis)
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{keyword}: got {axis} for {name} of shape {shape}; expected one of its {len(shape)} axes.")
-    return axis % len(shape)
-
-
-def shards(axis_name: AxisName | None, keyword: str = "class_axis_name") -> int:
-    """The number of devices along a mesh axis."""
-    try:
-        return 1 if axis_name is None else int(jax.lax.axis_size(axis_name))
-    except (NameError, TypeError):
-        expected = "expected a mesh axis of the surrounding shard_map"
-        raise ValueError(f"{keyword}: got {axis_name!r}; {expected}.") from None
-
-
 def _label_array(
-    name: str, labels: ArrayLike, shape: Shape, axis: int, binary_fix: str, only_ids: bool = False
+    where_from: str, labels: ArrayLike, shape: Shape, axis: int, binary_fix: str, only_ids: bool = False
 ) -> AnyArray:
     """Labels of exclusive classes: floating ones have the shape of the logits, integer ones lack the class axis."""
     y = array("labels", labels)
     examples = shape[:axis] + shape[axis + 1 :]
-    where_from = f"{name} of shape {shape} with the class axis {axis}"
     if only_ids and not jnp.issubdtype(y.dtype, jnp.integer):
         fix = f"One-hot rows become ids with jnp.argmax(labels, {axis})."
         raise TypeError(

@@ -16,12 +16,12 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxce._axis_inputs import check_integer, shards
 from jaxce._candidates import candidate_ids
 from jaxce._class_axis import mask_rows
 from jaxce._inputs import (
     array,
     check_choice,
-    check_integer,
     check_reduction,
     floating,
     integer_labels,
@@ -30,7 +30,6 @@ from jaxce._inputs import (
     per_class,
     per_example,
     real_number,
-    shards,
     weight_per_class,
 )
 from jaxce._numerics import compute_dtype, wider

@@ -25,7 +25,7 @@ def multiclass_hinge_loss(
     margin: Hyperparameter = 1.0,
     p: Hyperparameter = 1,
     variant: Literal["weston-watkins", "crammer-singer"] = "weston-watkins",
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -44,7 +44,7 @@ def multiclass_hinge_loss(
         margin: required lead of the label over each other class, at least 0.
         p: exponent of each violation, at least 1; 2 is the squared hinge.
         variant: ``"weston-watkins"`` or ``"crammer-singer"``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxce._inputs import class_axis, floating, one_axis, open_logits
+from jaxce._axis_inputs import class_axis, one_axis
+from jaxce._inputs import floating, open_logits
 from jaxce._types import Inputs, Reduction
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_example_shape, check_integer, one_axis, real_number
+from jaxce._axis_inputs import check_integer, one_axis
+from jaxce._inputs import array, check_example_shape, real_number
 from jaxce._types import AnyArray, Bound, Hyperparameter, Ids, Shape
 from jaxce._value_checks import as_jax_array, check_ids, check_number
 

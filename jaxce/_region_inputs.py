@@ -8,16 +8,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxce._axis_inputs import check_integer, one_axis, shards
 from jaxce._class_axis import mask_rows
-from jaxce._inputs import (
-    binary_label_array,
-    check_choice,
-    check_mask,
-    one_axis,
-    open_sigmoid,
-    open_softmax,
-    shards,
-)
+from jaxce._inputs import binary_label_array, check_choice, check_mask, open_sigmoid, open_softmax
 from jaxce._numerics import compute_dtype
 from jaxce._types import (
     AnyArray,
@@ -67,6 +60,8 @@ def open_regions(
     shards(axis_name, "axis_name")
     if axis is None:
         _refuse_without_classes(activation, class_weights, include_background)
+    else:
+        check_integer("axis", axis)
     if batch_axis is not None:
         batch_axis = one_axis("batch_axis", "logits", jnp.shape(logits), batch_axis)
     shared: dict[str, Any] = {

@@ -22,7 +22,7 @@ def cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -42,7 +42,7 @@ def cross_entropy(
     Args:
         logits: unnormalized log-probabilities, not probabilities; floating, ``[..., classes]``.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.
@@ -216,7 +216,7 @@ def nll_loss(
     log_probs: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     class_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -232,7 +232,7 @@ def nll_loss(
     Args:
         log_probs: log-probabilities, floating, ``[..., classes]``; they must be normalized.
         labels: class ids, integer, ``[...]`` with no class axis; or probabilities, floating, ``[..., classes]``.
-        axis: the class axis; 1 for channel-first images.
+        axis: the class axis; 1 for channel-first images. A tuple of axes counts as one.
         class_weights: weight of each class, at least 0, ``[classes]``.
         sample_weights: weight of each example, at least 0, ``[...]``; size-1 axes broadcast.
         where: bool mask, True for valid examples, ``[...]``; size-1 axes broadcast. Masked values may be NaN.

@@ -8,9 +8,10 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxce._axis_inputs import shards
 from jaxce._class_axis import example_shape
 from jaxce._debug import is_debugging
-from jaxce._inputs import check_choice, floating, integer_labels, real_number, shards
+from jaxce._inputs import check_choice, floating, integer_labels, real_number
 from jaxce._mixtures import check_beta
 from jaxce._numerics import compute_dtype, fill_masked, nan_where_invalid, wider
 from jaxce._sharding import axis_index

@@ -16,7 +16,7 @@ PLAN = [
     ("_numerics _debug _hints", "safe arithmetic; checks in compiled code; the usual fixes that messages propose"),
     ("_class_axis", "one-hot, taking a class, shards of the classes"),
     (
-        "_value_checks _coefficients _rows._record _rows._platform",
+        "_value_checks _axis_inputs _coefficients _rows._record _rows._platform",
         "checks of values; the coefficients `q_c` of a loss; sums of a row and their merge",
     ),
     ("_rows._sums _rows._gpu _rows._linear", "sums over the classes; XLA:GPU's fused chain; chunk sizes"),

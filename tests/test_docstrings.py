@@ -26,6 +26,8 @@ SENTENCES = {
     ("softmax", "hidden"): 2,  # linear_loss takes those of several layers
     ("softmax", "teacher"): 2,  # that of linear_kl_divergence may be a layer
     ("softmax", "logits"): 2,  # js_divergence_of_views takes several
+    ("softmax", "axis"): 2,  # one, or several of the losses whose labels are probabilities too
+    ("margin", "axis"): 2,  # several of multiclass_hinge_loss
     ("softmax", "beta"): 2,  # of a teacher, or of labels
     ("softmax", "labels"): 3,  # linear_cross_entropy takes ids alone, and log_probs several
     ("sigmoid", "labels"): 3,  # soft_margin_loss takes 1 and -1, quality_focal_loss qualities

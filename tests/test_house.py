@@ -21,6 +21,7 @@ CHECKS = {
         "_explain._call",
         "_explain._pytorch",
         "_inputs",
+        "_axis_inputs",
         "_keywords",
         "_linear_inputs",
         "_region_inputs",

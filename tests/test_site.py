@@ -52,7 +52,7 @@ def test_the_types_of_signatures_are_listed():
 def test_a_signature_is_that_of_the_source():
     assert api_groups.signature(jaxce.Mean).startswith("axis: Axes = None, axis_name: AxisName | None = None, ")
     assert api_groups.signature(jaxce.focal_loss).startswith(
-        "logits: ArrayLike, labels: ArrayLike, *, gamma: Hyperparameter=2.0, axis: int=-1"
+        "logits: ArrayLike, labels: ArrayLike, *, gamma: Hyperparameter=2.0, axis: int | tuple[int, ...]=-1"
     )
 
 

@@ -4,14 +4,14 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxce._axis_inputs import check_integer, one_class_axis
 from jaxce._hardest import Hardest
-from jaxce._inputs import check_integer
 from jaxce._numerics import is_off
 from jaxce._types import Reduction
 from jaxce._value_checks import without_ignored
@@ -157,10 +157,14 @@ def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dic
     if "reduction" not in names or {"f", "teacher"} & {*names} or not {"axis", "hidden"} & {*names}:
         raise TypeError(f"loss: got {loss!r}; expected a loss of jaxce, such as jaxce.cross_entropy.")
     try:
-        return Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
+        call = Call(loss, dict(inspect.signature(loss).bind(*args, **options).arguments))
     except TypeError:
         loss(*args, **options)  # the loss has its own answers to wrong keywords
         raise
+    if isinstance(call["axis"], tuple) and tuple[int, ...] in get_args(names["axis"].annotation):
+        x, labels, axis = one_class_axis(call.input, call[call.input], call["labels"], call["axis"])
+        return Call(loss, call.given | {call.input: x, "axis": axis} | ({} if labels is None else {"labels": labels}))
+    return call
 
 
 def value_of(call: Call) -> Any:

@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxce._inputs import array, check_choice, one_axis, open_hyperparameters
+from jaxce._axis_inputs import one_axis
+from jaxce._inputs import array, check_choice, open_hyperparameters
 from jaxce._numerics import compute_dtype
 from jaxce._types import AnyArray, Hyperparameter, Hyperparameters, Shape
 from jaxce._value_checks import as_jax_array, is_concrete

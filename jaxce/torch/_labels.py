@@ -11,7 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from jaxce._inputs import check_integer, per_class
+from jaxce._axis_inputs import check_integer
+from jaxce._inputs import per_class
 from jaxce._numerics import compute_dtype
 from jaxce._types import AnyArray, ArrayOrTangent, Ids, Probs, Shape, Size, SoftmaxInputs
 from jaxce._value_checks import as_jax_array, check_ids, is_concrete, without_ignored
