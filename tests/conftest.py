@@ -7,7 +7,12 @@ where it has another way; XLA's own passes, which decide what is computed, fused
 
 import collections
 import gc
+import json
 import os
+import pathlib
+import subprocess
+import sys
+import time
 from importlib.metadata import version
 
 os.environ["XLA_FLAGS"] = (
@@ -61,8 +66,8 @@ def pytest_collection_modifyitems(config, items):
 
 def is_in_thin_pass(item, number):
     """Whether a thin pass has the test with this number in its file."""
-    setting = getattr(item, "callspec", None) and item.callspec.params.get("setting")
-    if setting:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if setting := params.get("setting"):
         return setting.is_first
     return item.path.stem in WHOLE or item.path.parent.name == "laws" or number % 10 == 0
 
@@ -71,6 +76,41 @@ def is_in_thin_pass(item, number):
 def thin(request):
     """Whether a law of each option by itself holds for none and all alone."""
     return not request.config.option.full
+
+
+@pytest.fixture(scope="session")
+def facts_of(tmp_path_factory):
+    """What a script of the tests prints as JSON, in a process with one CPU device: run once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def run(script):
+        output, started = shared / f"{script}.json", shared / f"{script}.started"
+        try:
+            started.touch(exist_ok=False)
+        except FileExistsError:
+            while not output.exists():
+                time.sleep(0.1)
+        else:
+            written = shared / f"{script}.unfinished"
+            written.write_text(json.dumps(output_of(script)))
+            written.rename(output)
+        code, printed, errors = json.loads(output.read_text())
+        assert code == 0, errors
+        return json.loads(printed)
+
+    return run
+
+
+def output_of(script):
+    """The exit code, output and errors of a script; of the package that this session imported, not another."""
+    import jaxce  # not above: annotations are checked in a package that is imported later
+
+    changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")} | changed
+    command = [sys.executable, pathlib.Path(__file__).parent / script]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.fixture

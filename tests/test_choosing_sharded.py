@@ -72,7 +72,7 @@ def test_the_choice_is_global_inside_shard_map(kind, axis, choice):
     mesh = mesh_of(kind)
     mapped = jax.shard_map(local, mesh=mesh, in_specs=(P("data", "model"),) * 3, out_specs=P())
     got = jax.jit(jax.value_and_grad(mapped))(*split(mesh))
-    chex.assert_trees_all_close(jax.device_get(got), jax.value_and_grad(whole)(X), rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_close(jax.device_get(got), jax.jit(jax.value_and_grad(whole))(X), rtol=1e-5, atol=1e-7)
 
 
 @each_choice
@@ -121,7 +121,7 @@ def test_sharded_arrays_under_plain_jit(kind, spec, choice):
         loss = jaxce.cross_entropy(x, y, where=mask, reduction=one)
         return loss + jnp.sum(jaxce.cross_entropy(x, y, where=mask, reduction=rows))
 
-    want = jax.value_and_grad(function)(X, Y, MASK)
+    want = jax.jit(jax.value_and_grad(function))(X, Y, MASK)
     mesh = mesh_of(kind)
     with jax.set_mesh(mesh):
         given = split(mesh, spec)

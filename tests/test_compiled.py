@@ -1,29 +1,15 @@
 """Exact facts of the compiled programs on one device: temporary memory, and passes over the logits."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import jax
 import pytest
-
-import jaxce
 
 FUSED = jax.__version_info__ >= (0, 10, 2)
 """Whether XLA on a CPU sums in one kernel with what leads to the sum."""
 
 
-@pytest.fixture(scope="module")
-def facts():
-    script = pathlib.Path(__file__).parent / "compiled.py"
-    # The package that this session imported, not another that may be installed.
-    changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")} | changed
-    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+@pytest.fixture
+def facts(facts_of):
+    return facts_of("compiled.py")
 
 
 def test_temporary_memory_of_value_and_grad(facts):

@@ -1,15 +1,7 @@
 """Programs exported from a host with one CPU device hold the way of the platform they are for."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 from cases import CASES
-
-import jaxce
 
 NOTHING = {"while": 0, "optimization_barrier": 0}
 OF_THE_LOSS = {
@@ -21,14 +13,9 @@ OF_THE_LOSS = {
 """Loops and barriers on every machine: over chunks of tokens; over pairs of classes, with `checkpoint`'s barrier."""
 
 
-@pytest.fixture(scope="module")
-def exports():
-    script = pathlib.Path(__file__).parent / "exports.py"
-    changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")} | changed
-    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+@pytest.fixture
+def exports(facts_of):
+    return facts_of("exports.py")
 
 
 def test_every_loss_is_exported(exports):

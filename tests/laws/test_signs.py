@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES
 from inputs import draw, draw_labels, draw_log_probs, draw_probs
+from law import law
 
 import jaxce
 
@@ -13,8 +13,6 @@ SHAPE, AXIS = (64, 33), -1
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 NEAR = (0.0, 1e-7, 1e-4)
 """Relative distances of probabilities from the model's own: there a loss is smaller than the rounding of its terms."""
-
-SETTINGS = [(case, kind) for case in CASES for kind in case.labels]
 
 
 def of_model(case, x):
@@ -55,10 +53,10 @@ def logits(case, dtype):
     return jnp.asarray(np.concatenate(drawn), dtype)
 
 
-@pytest.mark.parametrize(("case", "kind"), SETTINGS, ids=str)
-def test_no_loss_is_negative(case, kind):
+@law()
+def test_no_loss_is_negative(setting):
     """With no option, and with all but the class weights of a KL divergence: they weigh its negative terms, too."""
-    given = []
+    case, kind, given = setting.case, setting.kind, []
     for x in (logits(case, dtype) for dtype in DTYPES):
         labels = [*labels_of(case, kind, x)]
         given.append((jnp.concatenate([x] * len(labels)), jnp.asarray(np.concatenate(labels))))
