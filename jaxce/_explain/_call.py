@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxce._axis_inputs import check_integer, one_class_axis
 from jaxce._hardest import Hardest
+from jaxce._inputs import floating
 from jaxce._numerics import is_off
 from jaxce._types import Reduction
 from jaxce._value_checks import without_ignored
@@ -162,7 +163,8 @@ def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dic
         loss(*args, **options)  # the loss has its own answers to wrong keywords
         raise
     if isinstance(call["axis"], tuple) and tuple[int, ...] in get_args(names["axis"].annotation):
-        x, labels, axis = one_class_axis(call.input, call[call.input], call["labels"], call["axis"])
+        given = floating(call.input, call[call.input])
+        x, labels, axis = one_class_axis(call.input, given, call["labels"], call["axis"])
         return Call(loss, call.given | {call.input: x, "axis": axis} | ({} if labels is None else {"labels": labels}))
     return call
 
