@@ -133,6 +133,19 @@ def test_charts_have_the_curves_of_the_gallery():
         )
 
 
+def test_search_words_belong_to_one_section():
+    texts = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
+    marks = [
+        mark for text in texts.values() for mark in re.findall(r"^#+ .*\n\n<!-- search: (.*?) -->$", text, re.MULTILINE)
+    ]
+    assert sum(text.count("<!-- search:") for text in texts.values()) == len(marks) > 5
+    phrases = [phrase for mark in marks for phrase in mark.split("; ")]
+    assert len(phrases) == len(set(phrases))
+    ranked = re.findall(r"\"?([\w-]+)\"?: -?\d", (DOCS / "_static" / "scorer.js").read_text().partition("}")[0])
+    assert len(ranked) > 10
+    assert set(ranked) <= set(texts)
+
+
 @pytest.mark.parametrize("page", ["choosing", "curves"])
 def test_a_page_shows_every_chart(page):
     shown = set(re.findall(r"\]\((figures/losses-\w+(?:-\w+)?\.svg)\)", (DOCS / f"{page}.md").read_text()))
