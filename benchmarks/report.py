@@ -116,9 +116,10 @@ def races_of(rows, work):
 
 
 def share(row):
-    """Temporary memory in percent of the logits."""
-    shape = re.search(r"\[(.*)\]", row["case"])[1]
-    size = math.prod(map(int, shape.split(","))) * (2 if row["case"].startswith("bfloat16") else 4)
+    """Temporary memory in percent of the logits. The second of the three sizes of a linear layer is no part of them."""
+    shape = [int(size) for size in re.search(r"\[(.*)\]", row["case"])[1].split(",")]
+    shape = shape[::2] if " linear" in row["case"] else shape
+    size = math.prod(shape) * (2 if row["case"].startswith("bfloat16") else 4)
     return 100 * row["temporary"] / size
 
 
@@ -263,48 +264,123 @@ def numbers(rows):
         "linear-loss-error-of-PyTorch": f"{half['PyTorch']['loss_error']:.1e}",
         "JAX": rows[0]["jax"],
         "PyTorch": next(r["torch"] for r in rows if r["torch"]).partition("+")[0],
+        **conclusions(rows),
+        **compiled_conclusions(),
     }
 
 
+def conclusions(rows):
+    """The numbers of the first lines of docs/performance.md: times are jaxce's divided by the other's."""
+    races = {work: races_of(rows, work) for work in WORKS}
+    short = {"forward": WORKS[0], "gradient": WORKS[1]}
+    told = {}
+    for word, work in short.items():
+        for name in RIVALS:
+            told[f"{word} / {name}"] = mean([r[name]["ratio"] for r in races[work].values()])
+        for case in ("bfloat16 [1024, 50257]", "float32 [4096, 1000] probabilities"):
+            told[f"{word}, {case} / optax"] = races[work][case]["optax"]["ratio"]
+    with_options = [r for case, r in races[WORKS[0]].items() if case.endswith("smoothing")]
+    for name in RIVALS[:2]:
+        told[f"forward with options / {name}"] = max(r[name]["ratio"] for r in with_options)
+    for word, column in zip(("time", "memory"), zip(*linear_multiples(rows), strict=True), strict=True):
+        told |= {f"least linear {word}": min(column), f"most linear {word}": max(column)}
+    eager_races = grouped([r for r in rows if r["work"].startswith("eager")], "case", "work").values()
+    slowest = max(race(group)["PyTorch"]["ratio"] for group in eager_races)
+    own = max(share(r["jaxce"]) for r in races[WORKS[1]].values())
+    told = {name: number if isinstance(number, str) else f"{number:.2f}" for name, number in told.items()}
+    return told | {"eager / PyTorch": f"{slowest:.0f}", "memory": f"{own:.0f} %"}
+
+
+def linear_multiples(rows):
+    """Time and memory of `linear_cross_entropy` as multiples of a matrix product and optax, for each case."""
+    return [multiples(group["jaxce"], group["optax"]) for group in linear_races(rows).values()]
+
+
+def compiled_conclusions():
+    """Of the compiled programs: the most passes over the logits, and bounds of log-probabilities on an H100."""
+    with open(COMPILED, newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = {}
+    for (name, work), group in grouped(rows, "contestant", "work").items():
+        told[f"passes, {work}: {name}"] = max(int(row["passes"]) for row in group)
+    with open(COMPILED_LINEAR, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["chip"] == "h100" and row["work"] == LINEAR_WORKS[2]]
+    for name, group in grouped(rows, "contestant").items():
+        told[f"log-probabilities: {name}"] = f"{max(float(r['bound']) / float(r['products']) for r in group):.2f}"
+    return told
+
+
 def draw(rows, folder):
-    """Draws a point for each rival of each case, and the sweeps, of the first device and version in the file."""
+    """Draws the times, the memory and the sweeps of the first device and version in the file."""
     group = next(iter(grouped(rows, "device", "jax").values()))
     title = f"JAX {group[0]['jax']}, {group[0]['device']}"
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
-    for ax, work in zip(axes, WORKS, strict=True):
-        chosen = [r for r in group if r["work"] == work and "sweep" not in r["case"]]
-        races = {case: race(g) for case, g in grouped(chosen, "case").items()}
-        for name, marker in zip((*RIVALS, "floor"), "osD^|", strict=True):
-            points = [(1 / r[name]["ratio"], y) for y, r in enumerate(races.values()) if name in r]
-            if points:
-                ax.plot(*zip(*points, strict=True), marker, label=LABELS.get(name, name), alpha=0.8)
-        ax.axvline(1, color="black", lw=1)
-        ax.set(xscale="log", title=work, xlabel="time, jaxce = 1; to the right jaxce is faster")
-        ax.set_yticks(range(len(races)), races)
-        ax.grid(alpha=0.3)
-    axes[0].invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    figure.suptitle(title)
-    figure.savefig(folder / "performance.png", dpi=100)
+    draw_times(group, title, folder / "performance.png")
+    draw_memory(group, title, folder / "memory.png")
     sweeps = [r for r in group if "sweep" in r["case"] and r["contestant"] in ("jaxce", "optax")]
     if sweeps:
         draw_sweeps(sweeps, title, folder / "sweep.png")
     plt.close("all")
 
 
+def draw_times(rows, title, path):
+    """A point for each rival of each case, forward above and with the gradient below."""
+    figure, axes = plt.subplots(2, 1, figsize=(8.6, 8.4), sharex=True, layout="constrained")
+    for ax, work in zip(axes, WORKS, strict=True):
+        chosen = [r for r in rows if r["work"] == work and "sweep" not in r["case"]]
+        races = {case.removeprefix("float32 "): race(g) for case, g in grouped(chosen, "case").items()}
+        for name, marker in zip(RIVALS, "osD^", strict=True):
+            points = [(1 / r[name]["ratio"], y) for y, r in enumerate(races.values()) if name in r]
+            if points:
+                ax.plot(*zip(*points, strict=True), marker, label=LABELS.get(name, name), alpha=0.8)
+        ax.set_xscale("log", base=2)
+        ax.axvspan(1, 16, color="#e8f3ea", lw=0, zorder=0)
+        ax.axvline(1, color="black", lw=1)
+        ticks = [1 / 4, 1 / 2, 1, 2, 4, 8]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set(title=work, xlim=(1 / 5, 10), ylim=(len(races) - 0.5, -1.4))
+        ax.set_yticks(range(len(races)), races)
+        ax.text(1.06, -0.95, "jaxce is faster \u2192", va="center", color="#1b6e3c", weight="bold")
+        ax.text(0.94, -0.95, "\u2190 the other is faster", va="center", ha="right", color="#a03c1e", weight="bold")
+        ax.grid(alpha=0.3)
+    axes[1].set_xlabel("the other's time / jaxce's time: further right is better for jaxce")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def draw_memory(rows, title, path):
+    """Bars of the temporary memory of value and gradient, for logits and for linear layers."""
+    races = {**races_of(rows, WORKS[1]), **linear_races(rows)}
+    figure, ax = plt.subplots(figsize=(8.6, 7.6), layout="constrained")
+    for place, (name, color) in enumerate({"jaxce": "#1764ab", "optax": "#e07b00", "by hand": "#9a9a9a"}.items()):
+        heights = [y + 0.26 * (place - 1) for y in range(len(races))]
+        shares = [share(r[name]) for r in races.values()]
+        ax.barh(heights, shares, 0.24, color=color, label=LABELS.get(name, name))
+        for y, percent in zip(heights, shares, strict=True):
+            ax.text(percent + 4, y, f"{percent:.0f} %", va="center", fontsize=7.5)
+    ax.set_yticks(range(len(races)), [case.removeprefix("float32 ") for case in races])
+    ax.set(ylim=(len(races) - 0.5, -0.6), xlim=(0, 1.1 * ax.get_xlim()[1]))
+    ax.set_xlabel("temporary memory in percent of the logits: shorter is better")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="upper right")
+    ax.set_title(f"{WORKS[1]}; {title}")
+    figure.savefig(path, dpi=110)
+
+
 def draw_sweeps(rows, title, path):
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    """Seconds over the number of examples and of classes."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.2), sharey=True, layout="constrained")
     for ax, (place, over) in zip(axes, enumerate(("examples", "classes")), strict=True):
         chosen = [r for r in rows if r["case"].endswith(over)]
         for (name, work), group in grouped(chosen, "contestant", "work").items():
             sizes = [int(re.search(r"\[(\d+), (\d+)\]", r["case"])[place + 1]) for r in group]
             style = ("C0" if name == "jaxce" else "C1") + ("-o" if work == WORKS[1] else "--s")
             ax.plot(sizes, [r["seconds"] for r in group], style, ms=4, label=f"{name}, {work}")
-        ax.set(xscale="log", yscale="log", xlabel=over, ylabel="seconds" if place == 0 else None)
+        ax.set(xscale="log", yscale="log", xlabel=over, ylabel="seconds: lower is better" if place == 0 else None)
         ax.grid(alpha=0.3)
     axes[0].legend()
     figure.suptitle(title)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=110)
 
 
 def compiled():

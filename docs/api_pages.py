@@ -83,10 +83,13 @@ def show_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, 
 
 
 def find_sources(app: Sphinx) -> None:
-    """Gives each function its own module again: viewcode finds the source by it."""
-    for name in jaxce.__all__:
-        thing = getattr(jaxce, name)
-        thing.__module__ = inspect.unwrap(thing).__module__
+    """Gives each function its own module again: viewcode finds the source by it.
+
+    Classes have theirs. To set it again removes the line of their source, since Python 3.13.
+    """
+    for thing in (getattr(jaxce, name) for name in jaxce.__all__):
+        if inspect.isfunction(thing):
+            thing.__module__ = inspect.unwrap(thing).__module__
 
 
 def link_types(app: Sphinx, env: Any, node: Any, content: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Tries the built site in Chromium: search, links, images, narrow screens, the keyboard, and errors of scripts.
+"""Tries the built site in Chromium: search, paths, links, images, narrow screens, the keyboard, errors of scripts.
 
     python -m sphinx -W docs docs/_build/html
     python -m pip install playwright && python docs/browser.py docs/_build/html
@@ -18,17 +18,40 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
+IGNORED = "understanding.html#ignored-ids-ignore-index"
+DIVISOR = "understanding.html#class-weights-and-the-divisor-class-weights"
+SHARDED = "large-vocabulary.html#many-devices-shard-the-vocabulary"
+BAD_LABEL = "explain.html#a-bad-label-under-jit"
+
 SEARCHES = {
     "ignore_index": "understanding.html",
+    "ignore label 255": IGNORED,
     "label smoothing": "understanding.html",
     "class weights": "understanding.html",
+    "weighted mean differs": DIVISOR,
     "microbatches": "microbatches.html",
+    "gradient accumulation": "microbatches.html",
+    "data parallel": "microbatches.html",
+    "shard vocabulary": "large-vocabulary.html",
+    "shard a 128k vocabulary": SHARDED,
+    "bad label under jit": BAD_LABEL,
+    "nan under jit": "troubleshooting.html#my-loss-is-nan",
+    "bad batch": "explain.html",
+    "4-D target": "understanding.html#the-class-axis-axis",
     "CrossEntropyLoss": "api/torch-nn.html",
 }
-"""Words that people search for, and a page that must be among the first ten results."""
+"""Words that people search for, and a page or section that must be among the first three results."""
+
+PATHS = {
+    IGNORED: ("Understanding cross-entropy", "Ignored ids: ignore_index"),
+    DIVISOR: ("Understanding cross-entropy", "Class weights and the divisor: class_weights"),
+    SHARDED: ("Large vocabularies", "Many devices: shard the vocabulary"),
+    BAD_LABEL: ("Finding a bad batch", "A bad label under jit"),
+}
+"""Answers to questions of new users, and the links that lead there from the first page."""
 
 NARROW = 400
-PICTURES = ("index.html", "understanding.html", "api/softmax.html")
+PICTURES = ("index.html", "start.html", "understanding.html", "performance.html", "api/softmax.html")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -78,6 +101,8 @@ def read_pages(page: Page, home: str, folder: pathlib.Path, problems: list[str])
             problems.append(f"{url}: {width} pixels wide on a screen of {NARROW}")
         page.eval_on_selector_all("img", "all => all.forEach(e => { e.loading = 'eager' })")
         page.wait_for_function("[...document.images].every(e => e.complete)")
+        if any("# ->" in code for code in page.locator("article pre").all_inner_texts()):
+            problems.append(f"{url}: an expected output is shown as a comment")
         broken = page.eval_on_selector_all("img", "all => all.filter(e => !e.naturalWidth).map(e => e.src)")
         problems += [f"{url}: no image {source}" for source in broken]
     inside = [(url, link) for url, link in links if link.startswith(home)]
@@ -102,7 +127,7 @@ def search(page: Page, home: str, problems: list[str]) -> None:
         page.wait_for_selector("ul.search li a")
         page.wait_for_function("!document.querySelector('#search-results h2')?.textContent.startsWith('Searching')")
         page.wait_for_load_state("networkidle")
-        found = page.eval_on_selector_all("ul.search li > a", "all => all.slice(0, 10).map(e => e.href)")
+        found = page.eval_on_selector_all("ul.search li > a", "all => all.slice(0, 3).map(e => e.href)")
         if not any(link.startswith(home + expected) for link in found):
             problems.append(f"search for {words!r}: {found}")
 
@@ -126,6 +151,18 @@ def walk(page: Page, home: str, problems: list[str]) -> None:
         problems.append("no button copies code")
     missing = {"search", "menu", "text", "theme"} - reached
     problems += [f"the keyboard does not reach: {sorted(missing)}"] if missing else []
+
+
+def follow(page: Page, home: str, problems: list[str]) -> None:
+    """Clicks from the first page to each answer."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for answer, links in PATHS.items():
+        page.goto(home)
+        for link in links:
+            page.get_by_role("link", name=link, exact=True).first.click()
+            page.wait_for_load_state("networkidle")
+        if page.url != home + answer:
+            problems.append(f"{' > '.join(links)} leads to {page.url}, not to {answer}")
 
 
 def take_pictures(page: Page, home: str, folder: pathlib.Path) -> None:
@@ -158,13 +195,14 @@ def main() -> None:
         watch(page, problems)
         links = read_pages(page, home, args.folder, problems)
         search(page, home, problems)
+        follow(page, home, problems)
         walk(page, home, problems)
         if args.screenshots:
             take_pictures(page, home, args.screenshots)
         browser.close()
         server.shutdown()
     print(*problems, sep="\n")
-    print(f"{links} links within the site, {len(SEARCHES)} searches, {len(problems)} problems")
+    print(f"{links} links within the site, {len(SEARCHES)} searches, {len(PATHS)} paths, {len(problems)} problems")
     if problems:
         raise SystemExit(1)
 

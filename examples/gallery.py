@@ -2,6 +2,8 @@
 
     python -m pip install ".[examples]" && python examples/gallery.py
 
+`--charts FOLDER` also draws one chart for each family of losses: those of `docs/choosing.md` and `docs/curves.md`.
+
 There are two classes, the logits are ``(z, 0)``, and the label is the first class. The prediction is correct for a
 margin ``z`` above 0, and ``cross_entropy`` is ``log(1 + exp(-z))``. Black curves show it for comparison. A binary
 label has the logit ``z``. In an image, the pixels of a small foreground have the margin ``z``, and the background is
@@ -18,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -120,8 +123,9 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """Related curves, with the ranges of both plots."""
+    """Related curves, with the ranges of both plots. The name is that of the chart's file."""
 
+    name: str
     title: str
     curves: tuple[Curve, ...]
     losses: tuple[float, float]
@@ -133,6 +137,7 @@ class Panel:
 REFERENCE = Curve("cross_entropy", classes, BLACK, width=1.2)
 PANELS = (
     Panel(
+        "softmax",
         "Softmax: one class of several",
         (
             Curve("cross_entropy", classes, BLACK, width=3.2),
@@ -146,6 +151,7 @@ PANELS = (
         gradients=(-1.7, 0.25),
     ),
     Panel(
+        "focal",
         "Focal: easy examples down-weighted",
         (
             REFERENCE,
@@ -155,6 +161,7 @@ PANELS = (
         gradients=(-1.7, 0.25),
     ),
     Panel(
+        "wrong-labels",
         "Robust to wrong labels",
         (
             REFERENCE,
@@ -169,6 +176,7 @@ PANELS = (
         gradients=(-1.05, 0.15),
     ),
     Panel(
+        "divergences",
         "Divergence from a label of (0.8, 0.2)",
         (
             Curve("cross_entropy", teacher, BLACK, width=3.2),
@@ -182,6 +190,7 @@ PANELS = (
         margin="margin z of the first class",
     ),
     Panel(
+        "positive",
         "Binary labels: positive",
         (
             Curve("sigmoid_binary_cross_entropy", positive, BLACK, width=3.2),
@@ -197,6 +206,7 @@ PANELS = (
         margin="logit z",
     ),
     Panel(
+        "negative",
         "Binary labels: negative",
         (
             Curve("sigmoid_binary_cross_entropy", negative, BLACK, width=3.2),
@@ -213,6 +223,7 @@ PANELS = (
         margin="logit z",
     ),
     Panel(
+        "margins",
         "Margins",
         (
             REFERENCE,
@@ -227,6 +238,7 @@ PANELS = (
         gradients=(-4.2, 0.4),
     ),
     Panel(
+        "regions",
         "Regions: a small foreground",
         (
             Curve("cross_entropy", image, BLACK, width=1.2),
@@ -256,11 +268,17 @@ def draw_plot(axes: Axes, panel: Panel, values: list[jax.Array], limits: tuple[f
     axes.tick_params(labelsize=8, color="#999999")
 
 
+def derivatives(panel: Panel) -> tuple[list[jax.Array], list[jax.Array]]:
+    """The losses of the curves, and their gradients."""
+    both = [jax.jit(jax.vmap(jax.value_and_grad(curve)))(MARGINS) for curve in panel.curves]
+    return [loss for loss, _ in both], [gradient for _, gradient in both]
+
+
 def draw_panel(upper: Axes, lower: Axes, panel: Panel) -> set[str]:
     """Draws losses above and gradients below. Returns the names of the losses."""
-    both = [jax.jit(jax.vmap(jax.value_and_grad(curve)))(MARGINS) for curve in panel.curves]
-    draw_plot(upper, panel, [loss for loss, _ in both], panel.losses)
-    draw_plot(lower, panel, [gradient for _, gradient in both], panel.gradients)
+    losses, gradients = derivatives(panel)
+    draw_plot(upper, panel, losses, panel.losses)
+    draw_plot(lower, panel, gradients, panel.gradients)
     upper.set_title(panel.title, fontsize=10.5, fontweight="bold", loc="left", pad=10)
     upper.tick_params(labelbottom=False)
     style: dict[str, Any] = {"loc": panel.legend, "fontsize": 7.5, "frameon": False, "borderaxespad": 0.1}
@@ -290,6 +308,26 @@ def draw(path: Path) -> set[str]:
     return drawn
 
 
+def describe(panel: Panel) -> str:
+    """The curves of a chart in words. A chart has them as its description, and a test compares."""
+    return "; ".join(" ".join(curve.label.split()) for curve in panel.curves)
+
+
+def draw_chart(panel: Panel, folder: Path) -> None:
+    """Draws one family: losses on the left, gradients on the right. The file has no date, so it stays equal."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    both = zip(figure.subplots(1, 2), derivatives(panel), (panel.losses, panel.gradients), strict=True)
+    for (axes, values, limits), title in zip(both, ("loss", "gradient"), strict=True):
+        draw_plot(axes, panel, values, limits)
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_xlabel(panel.margin)
+        axes.tick_params(labelsize=9)
+    figure.suptitle(panel.title, fontweight="bold", x=0.01, ha="left")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    with rc_context({"svg.hashsalt": panel.name}):
+        figure.savefig(folder / f"losses-{panel.name}.svg", metadata={"Date": None, "Description": describe(panel)})
+
+
 def losses_of_jaxce() -> set[str]:
     """The public losses: functions with a reduction, except ``reduce`` and those with curves of other losses."""
     public = {name: getattr(jaxce, name) for name in jaxce.__all__}
@@ -301,8 +339,12 @@ def losses_of_jaxce() -> set[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default="gallery.png", help="the picture (default: %(default)s)")
+    parser.add_argument("--charts", type=Path, help="a folder for one chart of each family")
     args = parser.parse_args()
 
+    if args.charts:
+        for panel in PANELS:
+            draw_chart(panel, args.charts)
     drawn, losses = draw(args.out), losses_of_jaxce()
     if drawn != losses:
         raise SystemExit(f"not drawn: {sorted(losses - drawn)}, no loss: {sorted(drawn - losses)}")

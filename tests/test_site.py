@@ -1,11 +1,13 @@
-"""The site: an entry for every public name, signatures as in the source, formulas as mathematics, pages in the menu."""
+"""The site: entries of public names, signatures as in the source, formulas, outputs of code, charts, the menu."""
 
+import ast
 import inspect
 import pathlib
 import re
 
 import api_groups
 import formulas
+import page_code
 import papers
 import pytest
 
@@ -103,3 +105,48 @@ def test_papers_are_links():
         == "`A <https://arxiv.org/abs/2408.00118>`__ (arXiv 2408.00118, 2024)"
     )
     assert papers.with_links('"A Book" (1990)') == '"A Book" (1990)'
+
+
+def test_the_site_shows_code_without_its_outputs():
+    code = "for i in (1, 2):\n    print(i)  # a comment\n    # -> 1\n# -> 2\nprint(3)  # -> 3\n# ->\nx = 4\n"
+    assert page_code.shown(code) == "for i in (1, 2):\n    print(i)  # a comment\nprint(3)\nx = 4"
+    names = {}
+    assert page_code.run(code, "page.md, line 1", names) == "1\n2\n3"
+    assert page_code.run("print(x)", "page.md, line 9", names) == "4"
+
+
+def test_charts_have_the_curves_of_the_gallery():
+    """A chart names its curves in its description. Read, not drawn: matplotlib may be missing."""
+    tree = ast.parse((DOCS.parent / "examples" / "gallery.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    panels = [call for call in calls if ast.unparse(call.func) == "Panel"]
+    charts = {path.stem: path.read_text() for path in (DOCS / "figures").glob("losses-*.svg")}
+    assert {f"losses-{ast.literal_eval(panel.args[0])}" for panel in panels} == set(charts)
+    for panel in panels:
+        text = charts[f"losses-{ast.literal_eval(panel.args[0])}"]
+        described = re.search(r"<dc:description>(.*)</dc:description>", text)[1]
+        curves = [node for node in ast.walk(panel) if node in calls and ast.unparse(node.func) == "Curve"]
+        wanted = {ast.literal_eval(curve.args[0]) for curve in curves}
+        wanted |= {"cross_entropy"} if "REFERENCE" in ast.unparse(panel) else set()
+        assert {curve.split()[0] for curve in described.split("; ")} == wanted, (
+            "draw the charts: python examples/gallery.py --out docs/gallery.png --charts docs/figures"
+        )
+
+
+def test_search_words_belong_to_one_section():
+    texts = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
+    marks = [
+        mark for text in texts.values() for mark in re.findall(r"^#+ .*\n\n<!-- search: (.*?) -->$", text, re.MULTILINE)
+    ]
+    assert sum(text.count("<!-- search:") for text in texts.values()) == len(marks) > 5
+    phrases = [phrase for mark in marks for phrase in mark.split("; ")]
+    assert len(phrases) == len(set(phrases))
+    ranked = re.findall(r"\"?([\w-]+)\"?: -?\d", (DOCS / "_static" / "scorer.js").read_text().partition("}")[0])
+    assert len(ranked) > 10
+    assert set(ranked) <= set(texts)
+
+
+@pytest.mark.parametrize("page", ["choosing", "curves"])
+def test_a_page_shows_every_chart(page):
+    shown = set(re.findall(r"\]\((figures/losses-\w+(?:-\w+)?\.svg)\)", (DOCS / f"{page}.md").read_text()))
+    assert shown == {f"figures/{path.name}" for path in (DOCS / "figures").glob("losses-*.svg")}
