@@ -48,8 +48,7 @@ def collectives(compiled):
 
 
 @each_choice
-@pytest.mark.parametrize("axis", [None, 0, 1])
-@each_kind
+@pytest.mark.parametrize(("kind", "axis"), [*((AxisType.Auto, axis) for axis in SETS), (AxisType.Explicit, None)])
 def test_the_choice_is_global_inside_shard_map(kind, axis, choice):
     """Numbers and gradients are those of one device."""
     names = SETS[axis]
@@ -112,8 +111,10 @@ def test_only_counts_travel():
 
 
 @each_choice
-@pytest.mark.parametrize("spec", [P("data"), P(None, "model"), P("data", "model")], ids=str)
-@each_kind
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [*((AxisType.Auto, spec) for spec in (P("data"), P(None, "model"), SPLIT)), (AxisType.Explicit, SPLIT)],
+)
 def test_sharded_arrays_under_plain_jit(kind, spec, choice):
     def function(x, y, mask):
         one = Hardest(**with_positives(choice, y))
