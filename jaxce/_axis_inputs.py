@@ -1,31 +1,50 @@
-"""Argument checks of axes, of arrays and of the mesh. Several class axes become one."""
+"""Argument checks of whole numbers, axes and mesh axes. Several class axes become one."""
 
 import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
+from jaxce._sharding import class_split
 from jaxce._types import AxisName, Shape
 
 
-def one_class_axis(name: str, logits: Array, labels: Any, axis: int | tuple[int, ...]) -> tuple[Array, Any, int]:
-    """The logits, labels and class axis. Several class axes become one, and so do those of probabilities as labels."""
-    if not isinstance(axis, tuple):
-        return logits, labels, class_axis(name, logits.shape, axis)
-    shape, axes = logits.shape, [class_axis(name, logits.shape, d) for d in axis]
-    if not axes or len(set(axes)) < len(axes):
-        raise ValueError(f"axis: got {axis} for {name} of shape {shape}; expected at least one axis, and each once.")
-    first, others = min(axes), [d for d in range(len(shape)) if d not in axes]
+def class_axes(
+    name: str, x: Array, axis: int | tuple[int, ...], class_axis_name: AxisName | None = None
+) -> tuple[int, ...]:
+    """The class axes of ``x``, counted from its first axis. The mesh may split the first of several."""
+    if isinstance(axis, list):
+        raise TypeError(f"axis: got a list; expected one integer, or several as a tuple: axis={tuple(axis)}.")
+    given = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(class_axis(name, x.shape, d) for d in given)
+    if not axes or len({*axes}) < len(axes):
+        raise ValueError(f"axis: got {axis} for {name} of shape {x.shape}; expected at least one axis, and each once.")
+    if len(axes) > 1 and class_axis_name is not None:
+        raise ValueError(
+            f"class_axis_name: got {class_axis_name!r} with the class axes {axes}; expected one class axis."
+            " Reshape the logits before devices split them."
+        )
+    for d in axes[1:]:
+        if class_split(x, d) is not None:
+            raise ValueError(
+                f"axis: got the class axes {axes} of {name} that a mesh splits along axis {d}; expected a split of the"
+                f" first alone, axis {axes[0]}. Reshard the logits, or give axis {d} first and count the ids so."
+            )
+    return axes
+
+
+def merge_class_axes(x: Array, labels: Any, axes: tuple[int, ...]) -> tuple[Array, Any, int]:
+    """The logits and the labels with all class axes as one, and this axis. Labels that are ids have none of them."""
+    first, others = min(axes), [d for d in range(x.ndim) if d not in axes]
+    if len(axes) == 1:
+        return x, labels, first
     order = (*others[:first], *axes, *others[first:])
-
-    def merge(a: Any) -> Any:
-        a = a.transpose(order)
-        return a.reshape(*a.shape[:first], math.prod(shape[d] for d in axes), *a.shape[first + len(axes) :])
-
-    has_classes = getattr(labels, "shape", None) == shape and jnp.issubdtype(labels.dtype, jnp.floating)
-    return merge(logits), merge(labels) if has_classes else labels, first
+    merged = (*(x.shape[d] for d in others[:first]), math.prod(x.shape[d] for d in axes))
+    shape = (*merged, *(x.shape[d] for d in others[first:]))
+    if labels is not None and labels.ndim == x.ndim:
+        labels = labels.transpose(order).reshape(shape)
+    return x.transpose(order).reshape(shape), labels, first
 
 
 def class_axis(name: str, shape: Shape, axis: int) -> int:

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 
+from jaxce._axis_inputs import check_integer
 from jaxce._class_axis import (
     expand_class_axis,
     is_label,
@@ -107,6 +108,7 @@ def distillation_loss(
         The mixture: Agarwal et al., "On-Policy Distillation of Language Models" (arXiv 2306.13649, 2024), eq. 1.
     """
     check_beta_of_teacher(beta, teacher)
+    check_integer("axis", axis)
     inputs = open_logits(logits, axis=axis, sample_weights=sample_weights, where=where, reduction=reduction)
     x = open_with_teacher(inputs, teacher, temperature, class_axis_name)
     formula = _Divergence(float(beta), teacher.tail if isinstance(teacher, TopK) else None)

@@ -62,16 +62,31 @@ def dtype_hint(labels: AnyArray, shape: Shape, binary_fix: str) -> str:
     return " Names become ids with np.unique(labels, return_inverse=True)[1]." if labels.dtype.kind in "UOS" else ""
 
 
-def label_hint(labels: Shape, shape: Shape, axis: int, binary_fix: str) -> str:
-    """The usual fix for class ids of the wrong shape, after a space; empty without one."""
+def label_hint(labels: Shape, shape: Shape, axes: tuple[int, ...], binary_fix: str) -> str:
+    """The usual fix for class ids of the wrong shape, after a space; empty without one, and for several class axes."""
+    if len(axes) > 1:
+        return ""
+    (axis,) = axes
     if labels == shape:
-        return f" One-hot rows become ids with jnp.argmax(labels, {axis}); for a mask of 0 and 1 {binary_fix}."
+        return f"{argmax_hint(axes)} For a mask of 0 and 1 {binary_fix}."
     if labels == (*shape[:axis], 1, *shape[axis + 1 :]):
-        return f" Drop the class axis with {without_axis('labels', len(shape), axis)} or jnp.squeeze(labels, {axis})."
+        return f" Drop the class axis with {without_axes('labels', len(shape), axes)} or jnp.squeeze(labels, {axis})."
     fitting = [f"axis={d}" for d in (1, 0, *range(2, len(shape))) if labels == shape[:d] + shape[d + 1 :]]
     return f" They would fit {' or '.join(fitting)}." if fitting else ""
 
 
-def without_axis(name: str, ndim: int, axis: int) -> str:
-    """How to drop an axis of size 1, as text."""
-    return f"{name}[..., 0]" if axis == ndim - 1 else f"{name}[{':, ' * axis}0]"
+def argmax_hint(axes: tuple[int, ...]) -> str:
+    """How one-hot rows become ids, after a space; empty for several class axes."""
+    return f" One-hot rows become ids with jnp.argmax(labels, {axes[0]})." if len(axes) == 1 else ""
+
+
+def axes_text(axes: tuple[int, ...]) -> str:
+    """The class axes, as text."""
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+
+
+def without_axes(name: str, ndim: int, axes: tuple[int, ...]) -> str:
+    """How to drop axes of size 1, as text."""
+    if len(axes) > 1:
+        return f"jnp.squeeze({name}, {axes})"
+    return f"{name}[..., 0]" if axes[0] == ndim - 1 else f"{name}[{':, ' * axes[0]}0]"

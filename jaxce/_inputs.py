@@ -11,10 +11,10 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
-from jaxce._axis_inputs import check_integer, class_axis, one_axis, one_class_axis, shards
+from jaxce._axis_inputs import check_integer, class_axes, class_axis, merge_class_axes, one_axis, shards
 from jaxce._class_axis import broadcast_mask, example_shape
 from jaxce._debug import is_debugging
-from jaxce._hints import BINARY_FIX, dtype_hint, id_hint, label_hint, without_axis
+from jaxce._hints import BINARY_FIX, argmax_hint, axes_text, dtype_hint, id_hint, label_hint, without_axes
 from jaxce._numerics import compute_dtype, fill_masked, is_off
 from jaxce._types import (
     REDUCTION_NAMES,
@@ -68,12 +68,12 @@ def open_softmax(
     """
     check_reduction(reduction)
     refuse_swapped(name, logits, labels)
-    given, axes = floating(name, logits), axis
-    x, labels, axis = one_class_axis(name, given, labels, axes)
+    x = floating(name, logits)
+    axes = class_axes(name, x, axis, class_axis_name)
+    y = _label_array(name, labels, x.shape, axes, binary_fix, only_ids)
+    of_one_class = without_axes(name, x.ndim, axes)
+    x, y, axis = merge_class_axes(x, y, axes)
     examples, dtype = example_shape(x, axis), compute_dtype(x)
-    named = f"axes {axes}" if isinstance(axes, tuple) else f"axis {axis}"
-    where_from = f"{name} of shape {given.shape} with the class {named}"
-    y = _label_array(where_from, labels, x.shape, axis, binary_fix, only_ids)
     checked_labels: Ids | Probs
     if jnp.issubdtype(y.dtype, jnp.floating):
         mask = open_mask(where, examples)
@@ -85,7 +85,7 @@ def open_softmax(
             x.shape[axis] * shards(class_axis_name),
             where,
             ignore_index,
-            f"With one class every loss is 0; for binary labels {binary_fix} on {without_axis(name, x.ndim, axis)}.",
+            f"With one class every loss is 0; for binary labels {binary_fix} on {of_one_class}.",
         )
     if is_debugging() and normalized and class_axis_name is None:
         (check_log_probs if name == "log_probs" else check_not_probabilities)(x, mask, axis)
@@ -111,7 +111,8 @@ def open_logits(
 ) -> Inputs:
     """Logits of exclusive classes without labels."""
     check_reduction(reduction)
-    x, _, axis = one_class_axis("logits", floating("logits", logits), None, axis)
+    x = floating("logits", logits)
+    x, _, axis = merge_class_axes(x, None, class_axes("logits", x, axis))
     examples = example_shape(x, axis)
     mask = open_mask(where, examples)
     weights = per_example("sample_weights", sample_weights, examples, mask, compute_dtype(x))
@@ -276,16 +277,15 @@ def floating(name: str, value: ArrayLike) -> Float[Array, "..."]:
 
 
 def _label_array(
-    where_from: str, labels: ArrayLike, shape: Shape, axis: int, binary_fix: str, only_ids: bool = False
+    name: str, labels: ArrayLike, shape: Shape, axes: tuple[int, ...], binary_fix: str, only_ids: bool = False
 ) -> AnyArray:
-    """Labels of exclusive classes: floating ones have the shape of the logits, integer ones lack the class axis."""
+    """Labels of exclusive classes: floating ones have the shape of the logits, integer ones lack the class axes."""
     y = array("labels", labels)
-    examples = shape[:axis] + shape[axis + 1 :]
+    examples = tuple(n for d, n in enumerate(shape) if d not in axes)
+    where_from = f"{name} of shape {shape} with the class {axes_text(axes)}"
     if only_ids and not jnp.issubdtype(y.dtype, jnp.integer):
-        fix = f"One-hot rows become ids with jnp.argmax(labels, {axis})."
-        raise TypeError(
-            f"labels: got {y.dtype} of shape {y.shape} for {where_from}; expected class ids of an integer dtype. {fix}"
-        )
+        text = f"labels: got {y.dtype} of shape {y.shape} for {where_from}; expected class ids of an integer dtype"
+        raise TypeError(f"{text}.{argmax_hint(axes)}")
     if jnp.issubdtype(y.dtype, jnp.floating):
         if y.shape == examples and y.shape != shape:
             raise TypeError(
@@ -299,7 +299,7 @@ def _label_array(
         raise TypeError(f"{text}{dtype_hint(y, shape, binary_fix)}")
     elif y.shape != examples:
         text = f"labels: got class ids of shape {y.shape} for {where_from}; expected shape {examples}."
-        raise ValueError(f"{text}{label_hint(y.shape, shape, axis, binary_fix)}")
+        raise ValueError(f"{text}{label_hint(y.shape, shape, axes, binary_fix)}")
     return y
 
 

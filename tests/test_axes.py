@@ -1,14 +1,19 @@
 """Several class axes count as one: held against optax, against one axis, and through explanations."""
 
+import functools
 import inspect
 import itertools
+import pathlib
 from typing import get_args
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jaxce
 
@@ -88,7 +93,7 @@ def test_they_are_one_axis(name, axes):
 
 
 def test_neighbours_are_not_transposed():
-    """A reshape is free; only axes that lie apart or in another order move."""
+    """Only axes that lie apart or in another order move."""
     text = str(jax.make_jaxpr(lambda x: jaxce.cross_entropy(x, ids((1, 2)), axis=(1, 2)))(X))
     assert "transpose" not in text
     assert "transpose" in str(jax.make_jaxpr(lambda x: jaxce.cross_entropy(x, ids((2, 1)), axis=(2, 1)))(X))
@@ -106,21 +111,86 @@ def test_explanations_and_summaries():
     assert summary.by_class.loss.shape == (12,)
 
 
+ONE_AXIS = [name for name in LOSSES if "axis" in inspect.signature(getattr(jaxce, name)).parameters]
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("name", sorted({*ONE_AXIS} - {*SEVERAL}))
+def test_other_losses_say_that_they_take_one(name):
+    loss = getattr(jaxce, name)
+    second = {"js_divergence_of_views": (), "distillation_loss": (X,)}.get(name, (ids((1, 3)),))
+    calls = [lambda: loss(X, *second, axis=(1, 3))]
+    if name not in ("log_probs", "distillation_loss"):
+        calls.append(lambda: jaxce.explain(loss, X, *second, axis=(1, 3)))
+    for call in calls:
+        with pytest.raises(TypeError, match="axis: got a tuple; expected one integer"):
+            call()
+
+
 @pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
-    "call",
+    ("loss", "labels", "match"),
     [
-        lambda axes: jaxce.dice_loss(X, ids(axes), axis=axes),
-        lambda axes: jaxce.log_probs(X, ids(axes), axis=axes),
-        lambda axes: jaxce.sigmoid_binary_cross_entropy(X, np.ones_like(X), axis=axes),
-        lambda axes: jaxce.js_divergence_of_views(X, axis=axes),
-        lambda axes: jaxce.explain(jaxce.dice_loss, X, ids(axes), axis=axes),
-        lambda axes: jaxce.summarize(jaxce.js_divergence_of_views, X, axis=axes),
+        (
+            jaxce.cross_entropy,
+            np.zeros((2, 12, 5), np.float32),
+            r"got probabilities of shape \(2, 12, 5\) .* shape \(2, 3",
+        ),
+        (jaxce.cross_entropy, np.zeros((2, 12)), r"class axes \(1, 3\); expected shape \(2, 3, 5, 4\)\.$"),
+        (jaxce.cross_entropy, np.zeros((2, 12), int), r"with the class axes \(1, 3\); expected shape \(2, 5\)\.$"),
+        (jaxce.cross_entropy, np.zeros(X.shape, bool), r"with labels\.astype\(jnp\.float32\)"),
+        (
+            jaxce.multiclass_hinge_loss,
+            np.zeros(X.shape, np.float32),
+            r"\(1, 3\); expected class ids of an integer dtype\.$",
+        ),
     ],
 )
-def test_other_losses_say_that_they_take_one(call):
-    with pytest.raises(TypeError, match="axis: got a tuple; expected one integer"):
-        call((1, 3))
+def test_errors_are_about_the_arrays_as_they_were_given(loss, labels, match):
+    for call in (loss, functools.partial(jaxce.explain, loss)):
+        with pytest.raises((TypeError, ValueError), match=match):
+            call(X, labels, axis=(1, 3))
+
+
+def test_swapped_arguments_and_one_class():
+    with pytest.raises(TypeError, match="look swapped"):
+        jaxce.explain(jaxce.cross_entropy, ids((1, 3)), X, axis=(1, 3))
+    with pytest.raises(ValueError, match=r"on jnp\.squeeze\(logits, \(1, 3\)\)"):
+        jaxce.cross_entropy(X[:, :1, :, :1], 1 + np.zeros((2, 5), int), axis=(1, 3))
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+def test_a_mesh_may_split_examples_and_the_first_class_axis(kind):
+    mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(kind, kind))
+    x, y = RNG.normal(size=(2, 4, 6, 8)).astype(np.float32), RNG.integers(0, 32, (2, 6))
+    loss = functools.partial(jaxce.cross_entropy, axis=(1, 3))
+    want = jax.jit(jax.value_and_grad(loss))(x, y)
+    with jax.set_mesh(mesh):
+        for spec in (P("data"), P(None, "model"), P("data", "model")):
+            given = (jax.device_put(a, NamedSharding(mesh, P(*spec[: 2 * (a.ndim == 4) or 1]))) for a in (x, y))
+            got = jax.jit(jax.value_and_grad(loss))(*given)
+            chex.assert_trees_all_close(jax.device_get(got), jax.device_get(want), rtol=2e-5, atol=1e-7)
+        second = jax.device_put(x, NamedSharding(mesh, P(None, None, None, "model")))
+        if kind == AxisType.Explicit:
+            with pytest.raises(ValueError, match=r"class axes \(1, 3\) of logits that a mesh splits along axis 3;"):
+                jax.jit(loss)(second, y)
+        else:
+            np.testing.assert_allclose(jax.jit(loss)(second, y), want[0], rtol=2e-6)
+
+
+def test_a_shard_has_one_class_axis():
+    mesh = jax.make_mesh((8,), ("model",), axis_types=(AxisType.Auto,))
+    x, y = np.zeros((2, 3, 5, 8), np.float32), np.zeros((2, 5), int)
+    loss = functools.partial(jaxce.cross_entropy, axis=(1, 3), class_axis_name="model")
+    mapped = jax.shard_map(loss, mesh=mesh, in_specs=(P(None, None, None, "model"), P()), out_specs=P())
+    with pytest.raises(ValueError, match=r"class_axis_name: got 'model' with the class axes \(1, 3\); expected one"):
+        mapped(x, y)
+
+
+def test_the_conventions_name_the_losses():
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "conventions.md").read_text()
+    entry = text[text.index("- **Several class axes**") :].partition("\n- ")[0]
+    assert {name for name in LOSSES if f"`{name}`" in entry} == {*SEVERAL}
 
 
 def test_class_orders_differ():

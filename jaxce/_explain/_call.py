@@ -4,13 +4,13 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxce._axis_inputs import check_integer, one_class_axis
+from jaxce._axis_inputs import check_integer, class_axes, merge_class_axes
 from jaxce._hardest import Hardest
 from jaxce._inputs import floating
 from jaxce._numerics import is_off
@@ -162,9 +162,10 @@ def name_arguments(loss: Callable[..., Any], args: tuple[Any, ...], options: dic
     except TypeError:
         loss(*args, **options)  # the loss has its own answers to wrong keywords
         raise
-    if isinstance(call["axis"], tuple) and tuple[int, ...] in get_args(names["axis"].annotation):
-        given = floating(call.input, call[call.input])
-        x, labels, axis = one_class_axis(call.input, given, call["labels"], call["axis"])
+    if isinstance(call["axis"], tuple):
+        call.value()  # its errors are about the arrays as they were given
+        x = floating(call.input, call[call.input])
+        x, labels, axis = merge_class_axes(x, call["labels"], class_axes(call.input, x, call["axis"]))
         return Call(loss, call.given | {call.input: x, "axis": axis} | ({} if labels is None else {"labels": labels}))
     return call
 
