@@ -12,7 +12,7 @@ from jaxce._types import Size
 CLASSES_AT_A_TIME = 4096
 """On a CPU the gradient of the kernel is added up this many classes at a time: the summands stay in the cache."""
 
-SCAN_KEEPS_RULES = jax.__version_info__ >= (0, 11)
+SCAN_KEEPS_RULES = jax.__version_info__ >= (0, 12)
 """Up to 0.10, JAX takes second derivatives of a scan from the body of a function within it, not from its rule.
 
 The body then needs every perturbed array. A wide copy of the kernel costs an H100 a conversion in each chunk and 2 GiB.
