@@ -16,6 +16,7 @@ import math
 import os
 import pathlib
 import sys
+from functools import partial
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_autotune_level=0"  # it would time kernels
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
@@ -26,6 +27,11 @@ import report
 import traffic
 
 import jaxce
+
+try:
+    import tokamax
+except ImportError:  # its columns keep the figures they have
+    tokamax = None
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -161,9 +167,39 @@ def linear_contestants():
     yield loss, "jaxce", with_gradients(jaxce.linear_cross_entropy)
     yield loss, "product + jaxce", with_gradients(lambda h, w, y: jaxce.cross_entropy(h @ w, y))
     yield loss, "product + optax", with_gradients(in_optax)
+    yield loss, "Liger's chunks", in_ligers_chunks
+    for implementation in ("xla", "chunked_xla") if tokamax else ():
+        yield loss, f"tokamax {implementation}", with_gradients(partial(in_tokamax, implementation))
     for contestant, f in {"jaxce": jaxce.linear_log_probs, "product + jaxce": dense_scores}.items():
         yield scores[0], contestant, scored(f)
         yield scores[1], contestant, with_gradients(scored(f))
+
+
+def in_ligers_chunks(h, w, y):
+    """Loss and gradients by the algorithm of Liger's ``fused_linear_cross_entropy_forward``, in JAX.
+
+    Its chunks have about as many logits as there are hidden states. Logits and gradients have the dtype of the layer.
+    """
+    (tokens, features), classes = h.shape, w.shape[1]
+    chunk = 2 ** math.ceil(math.log2(-(-tokens // -(-classes // features))))
+
+    def step(of_kernel, rows):
+        h, y = rows
+
+        def share(logits):
+            each = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), y)
+            return jnp.sum(each) / tokens
+
+        value, of_logits = jax.value_and_grad(share)(h @ w)
+        return of_kernel + h.T @ of_logits, (value, of_logits @ w.T)
+
+    chunks = h.reshape(-1, chunk, features), y.reshape(-1, chunk)
+    of_kernel, (values, of_hidden) = jax.lax.scan(step, jnp.zeros_like(w), chunks)
+    return jnp.sum(values), (of_hidden.reshape(h.shape), of_kernel)
+
+
+def in_tokamax(implementation, h, w, y):
+    return tokamax.linear_softmax_cross_entropy_loss(h, y, w, reduction="mean", implementation=implementation)
 
 
 def linear_rows(name, chip):

@@ -31,6 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import (
@@ -57,6 +58,9 @@ from jaxce._types import ArrayOrTangent, AxisName, CrossEntropyAux, Inputs, PerE
 
 T = TypeVar("T")
 
+OF_ROWS = "jaxce sums of rows"
+"""The name by which a policy of `jax.checkpoint` keeps the sums over the classes: one number for each example."""
+
 OfLogits: TypeAlias = tuple[Array, Array, Array]
 """``log_z``, argmax and entropy of each example."""
 
@@ -79,7 +83,7 @@ def _row_cross_entropy_jvp(
     axis: int, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[RowCrossEntropy, RowCrossEntropy]:
     (x, q, mask), (dx, dq, _) = primals, tangents
-    h, m, r, q_sum = _row_cross_entropy_with_jvp(x, q, mask, axis, axis_name)
+    h, m, r, q_sum = checkpoint_name(_row_cross_entropy_with_jvp(x, q, mask, axis, axis_name), OF_ROWS)
 
     zeros = jnp.zeros_like(h), jnp.zeros_like(q_sum)
     dh, d_q_sum = _jvp_target(lambda q: _h_given_log_z(x, q, mask, m, jnp.log1p(r), axis, axis_name), q, dq, zeros)
@@ -230,7 +234,7 @@ def _log_z_and_entropy_jvp(
     axis: int, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     (x, mask), (dx, _) = primals, tangents
-    m, log_s, h = _differentiable_log_z_and_entropy(x, mask, axis, axis_name)
+    m, log_s, h = checkpoint_name(_differentiable_log_z_and_entropy(x, mask, axis, axis_name), OF_ROWS)
     d_log_z = d_h = jnp.zeros_like(h)
     if not is_zero_tangent(dx):
         d_log_z, d_h = _jvp_log_z_and_entropy(x, dx, mask, (m, log_s, h), axis, axis_name)

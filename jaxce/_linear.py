@@ -20,11 +20,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from jaxce._class_axis import broadcast_per_class, psum_classes
+from jaxce._cross_entropy import OF_ROWS
 from jaxce._debug import is_debugging
 from jaxce._linear_inputs import check_layer
+from jaxce._linear_product import dot, project
 from jaxce._numerics import compute_dtype, fill_rows, is_float, is_zero_tangent, jvp_of_perturbed, wider
-from jaxce._rows import add_kernel_gradient, default_chunk_size
-from jaxce._sharding import pvary_tree, varying_axes
+from jaxce._rows import SCAN_KEEPS_RULES, add_kernel_gradient, default_chunk_size
+from jaxce._sharding import all_gather_axes, pvary_tree, varying_axes
 from jaxce._types import (
     AnyArray,
     AxisName,
@@ -95,6 +97,7 @@ def _sharded_losses(config: LoopConfig, tokens: Tokens, shared: Shared, sharding
     data = tuple(name for names in sharding.tokens for name in names)
 
     def local(tokens: Tokens, shared: Shared) -> Any:
+        shared = _with_kernels(shared, [all_gather_axes(layer.kernel, sharding.gathered) for layer in shared.layers])
         *sums, aux = _run_once(config, tokens, shared)
         return *(lax.psum(s, data) if config.only_sums and data else s for s in sums), aux
 
@@ -102,7 +105,8 @@ def _sharded_losses(config: LoopConfig, tokens: Tokens, shared: Shared, sharding
         return PartitionSpec(*(names if n > 1 else None for names, n in zip(sharding.tokens, a.shape, strict=False)))
 
     by_token, by_class = PartitionSpec(*sharding.tokens), PartitionSpec(sharding.classes)
-    of_kernel = PartitionSpec(*(sharding.classes if side == "v" else None for side in config.kernel_layout))
+    sides = zip(config.kernel_layout, sharding.gathered, strict=True)
+    of_kernel = PartitionSpec(*(names or (sharding.classes if side == "v" else None) for side, names in sides))
     whole = jax.tree.map(lambda _: PartitionSpec(), shared)
     layers = (
         dataclasses.replace(of_layer, kernel=of_kernel, bias=None if of_layer.bias is None else by_class)
@@ -249,7 +253,7 @@ def _hidden_gradients(
     v = config.kernel_layout.index("v")
 
     def gradient(d: Array, layer: Layer) -> Array:
-        wide = fill_rows(_dot(d, layer.kernel.astype(d.dtype), 1, v), tokens.mask)
+        wide = fill_rows(dot(d, layer.kernel.astype(d.dtype), 1, v), tokens.mask)
         return wide.astype(d.dtype) if jnp.finfo(d.dtype).minexp == jnp.finfo(wide.dtype).minexp else wide
 
     layers = zip(wanted.hidden, d_raw, shared.layers, strict=True)
@@ -281,20 +285,34 @@ def _only(wanted: Any, tree: Any) -> Any:
 def _each(config: LoopConfig, chunks: Tokens, shared: Shared) -> tuple[Any, Any]:
     """The loss of each token. Cotangents are unknown in the forward pass, so the backward pass recomputes logits."""
     axes = varying_axes((chunks, shared))
-    dtypes = _with_kernels(jax.tree.map(lambda a: a.dtype, shared), _operands(chunks, shared))
     # In the computing dtype, so that the gradients of the chunks are summed in it.
     wide = jax.tree.map(lambda a: a.astype(compute_dtype(a)) if is_float(a) else a, shared)
     # All but the hyperparameters, which meet sums over all classes.
     wide = dataclasses.replace(pvary_tree(wide, axes), hyperparameters=wide.hyperparameters)
     chunks = dataclasses.replace(chunks, hidden=pvary_tree(chunks.hidden, axes))
+    operands = lax.stop_gradient(pvary_tree([layer.kernel for layer in shared.layers], axes))
 
-    @partial(jax.checkpoint, prevent_cse=False)
+    @partial(jax.checkpoint, prevent_cse=False, policy=_of_rows)
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
-        narrow = jax.tree.map(lambda a, dtype: a.astype(dtype) if is_float(a) else a, wide, dtypes)
-        return None, _chunk_losses(config, _raw(config, tokens, narrow), tokens, narrow)
+        narrow = jax.tree.map(lambda a, wide: wide.astype(a.dtype) if is_float(a) else wide, shared, wide)
+        factors = _with_kernels(shared, operands) if SCAN_KEEPS_RULES else narrow
+        raw = _raw(config, tokens, factors, [layer.kernel for layer in wide.layers])
+        return None, _chunk_losses(config, raw, tokens, narrow)
 
     losses: tuple[Any, Any] = lax.scan(step, None, chunks)[1]
     return losses
+
+
+def _is_sum_over_classes(primitive: Any, *operands: Any, axes: Any = (), **_: Any) -> bool:
+    """Whether a function of the caller has one number for each token here, from all of its logits."""
+    is_reduction: bool = primitive.name in ("reduce_sum", "reduce_max", "reduce_min")
+    return is_reduction and len(operands[0].shape) - len(axes) <= 1
+
+
+_of_rows = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.save_only_these_names(OF_ROWS), _is_sum_over_classes
+)
+"""What the backward pass does not compute again, because it would read all logits: one number for each token."""
 
 
 def _chunk_losses(config: LoopConfig, raw: Logits, tokens: Tokens, shared: Shared) -> Terms:
@@ -318,37 +336,14 @@ def _logits(raw: Array, layer: Layer) -> Array:
     return jnp.where(is_excluded, -jnp.inf, x)
 
 
-def _raw(config: LoopConfig, tokens: Tokens, shared: Shared) -> Logits:
-    """``h W`` of each layer, accumulated in the computing dtype."""
-    layers = zip(_operands(tokens, shared), tokens.hidden, shared.layers, strict=True)
+def _raw(config: LoopConfig, tokens: Tokens, shared: Shared, wide: Sequence[Array] | None = None) -> Logits:
+    """``h W`` of each layer, accumulated in the computing dtype. Gradients of ``wide`` kernels are those of ``W``."""
+    kernels = [layer.kernel for layer in shared.layers]
+    layers = zip(_operands(tokens, shared), tokens.hidden, kernels, wide or kernels, strict=True)
     return tuple(
-        _project(config.kernel_layout, _filled(hidden, tokens, dtype), layer.kernel.astype(dtype))
-        for dtype, hidden, layer in layers
+        project(config.kernel_layout, _filled(hidden, tokens, dtype), kernel.astype(dtype), perturbed)
+        for dtype, hidden, kernel, perturbed in layers
     )
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _project(kernel_layout: str, hidden: Array, kernel: Array) -> Array:
-    return _dot(hidden, kernel, 1, kernel_layout.index("d"))
-
-
-def _project_jvp(kernel_layout: str, primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
-    """Tangents, and so cotangents, have the dtype of the operands: products of mixed dtypes are slow."""
-    (hidden, kernel), (t_hidden, t_kernel), d = primals, tangents, kernel_layout.index("d")
-    raw, d_raw = _project(kernel_layout, hidden, kernel), jnp.zeros((), hidden.dtype)
-    if not is_zero_tangent(t_hidden):
-        d_raw += _dot(t_hidden, kernel, 1, d, hidden.dtype)
-    if not is_zero_tangent(t_kernel):
-        d_raw += _dot(hidden, t_kernel, 1, d, hidden.dtype)
-    return raw, d_raw.astype(raw.dtype)
-
-
-_project.defjvp(_project_jvp, symbolic_zeros=True)
-
-
-def _dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> Array:
-    """The product over axis ``i`` of ``a`` and ``j`` of ``b``, by default in the computing dtype."""
-    return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
 
 
 def _operands(tokens: Tokens, shared: Shared) -> tuple[np.dtype[Any], ...]:

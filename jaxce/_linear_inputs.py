@@ -306,7 +306,13 @@ def linear_sharding(
         specs = of_hidden, of_kernel, *(jax.typeof(a).sharding.spec for a in others)
         used = {name for spec in specs for names in _axes(spec, len(spec), free) for name in names}
         free = {name: kind for name, kind in free.items() if name in used}
-    return LinearSharding(mesh, frozenset(free), tuple(tokens), classes, explicit) if free else None
+    gathered = tuple(
+        names if of_tokens.issuperset(names) and all(w.shape[dim] % _parts(mesh, names) == 0 for w in kernels) else ()
+        for dim, names in enumerate(of_side)
+    )
+    if not explicit.issubset(free):  # JAX 0.12 cannot transpose a gather beside other explicit axes
+        gathered = ((), ())
+    return LinearSharding(mesh, frozenset(free), tuple(tokens), classes, gathered, explicit) if free else None
 
 
 def free_axes(hidden: Array, kernel: Array) -> dict[str, AxisType]:
@@ -372,8 +378,12 @@ def _check_order(of_kernel: PartitionSpec, kernel_layout: str, only_features: se
         )
 
 
+def _parts(mesh: Any, names: tuple[str, ...]) -> int:
+    return math.prod(mesh.shape[name] for name in names)
+
+
 def _check_divides(argument: str, shape: Shape, dim: int, names: tuple[str, ...], mesh: Any, fix: str) -> None:
-    parts = math.prod(mesh.shape[name] for name in names)
+    parts = _parts(mesh, names)
     if shape[dim] % parts:
         raise ValueError(
             f"{argument}: got shape {shape} with axis {dim} split over {parts} devices by the mesh axes {list(names)};"

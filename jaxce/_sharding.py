@@ -57,3 +57,13 @@ def replicate_axes(x: Array, axes: Iterable[int]) -> Array:
     replicated = PartitionSpec(*(None if d in axes else part for d, part in enumerate(spec)))
     resharded: Array = x if replicated == spec else jax.sharding.reshard(x, replicated)
     return resharded
+
+
+def all_gather_axes(x: Array, names: Iterable[tuple[str, ...]]) -> Array:
+    """Inside a `shard_map`, the array from its parts along these mesh axes of each dimension.
+
+    Its gradient is reduced and scattered. That of an array which a `shard_map` replicates is reduced on all devices.
+    """
+    for dim, axes in enumerate(names):
+        x = lax.all_gather(x, axes, axis=dim, tiled=True) if axes else x
+    return x

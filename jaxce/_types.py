@@ -161,14 +161,16 @@ class RegionInputs:
 class LinearSharding(NamedTuple):
     """The mesh axes that split the arrays of a linear layer, for a `shard_map` over the mesh's ``free`` axes.
 
-    ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes. The types of
-    arrays contain the ``explicit`` axes.
+    ``tokens`` has the axes of each token dimension of the hidden states, ``classes`` those of the classes. ``gathered``
+    has axes of each dimension of the kernel that split the tokens as well: each device gathers the kernel along them,
+    and so its gradient is reduced and scattered. The types of arrays contain the ``explicit`` axes.
     """
 
     mesh: Any
     free: frozenset[str]
     tokens: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
+    gathered: tuple[tuple[str, ...], ...]
     explicit: frozenset[str]
 
 

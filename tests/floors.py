@@ -22,7 +22,10 @@ PLAN = [
     ("_rows._sums _rows._gpu _rows._linear", "sums over the classes; XLA:GPU's fused chain; chunk sizes"),
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),
-    ("_inputs _cross_entropy", "argument checks and conversion; `H` and its JVP in plain `jnp`"),
+    (
+        "_inputs _cross_entropy _linear_product",
+        "argument checks and conversion; `H` and its JVP in plain `jnp`; the product of a linear layer",
+    ),
     ("_mixtures", "checks of mixtures of distributions"),
     (
         "_candidates _teachers _reduction_inputs",

@@ -266,3 +266,19 @@ def test_products_of_16_bits_have_no_factor_in_float32(reduction):
     text = jax.jit(jax.value_and_grad(loss)).lower(cast(primals, jnp.bfloat16)).as_text()
     factors = re.findall(r"dot_general .* : \(tensor<\w+x(\w+)>, tensor<\w+x(\w+)>\)", text)
     assert factors == [("bf16", "bf16")] * (3 + (reduction == "none"))
+
+
+def test_the_kernel_gradient_of_each_chunk_is_not_rounded():
+    """On accelerators its factors have 16 bits and its sum float32, though JAX knows no transpose of mixed dtypes."""
+    primals, fixed = draw(("bias",))
+
+    def loss(primals):
+        return fused(fixed, reduction="none", chunk_size=4)(primals).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(cast(primals, jnp.bfloat16))
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    wide = [line for line in products if "bf16>, tensor" not in line]
+    assert len(products) == 4
+    assert len(wide) == 1
+    assert "lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32" in wide[0]

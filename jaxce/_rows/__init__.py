@@ -15,8 +15,10 @@ from jax import Array, lax
 from jaxce._class_axis import is_local_class
 from jaxce._coefficients import Target
 from jaxce._rows import _accelerator, _cpu, _gpu, _sums
+from jaxce._rows._linear import SCAN_KEEPS_RULES as SCAN_KEEPS_RULES
 from jaxce._rows._linear import add_kernel_gradient as add_kernel_gradient
 from jaxce._rows._linear import default_chunk_size as default_chunk_size
+from jaxce._rows._linear import product_with_wide_tangent as product_with_wide_tangent
 from jaxce._rows._platform import by_platform
 from jaxce._rows._platform import no_sharing as no_sharing
 from jaxce._rows._record import LogitSums, RowSums, merge

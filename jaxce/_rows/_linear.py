@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 from jax import Array, lax
 
 from jaxce._numerics import compute_dtype
@@ -10,6 +11,18 @@ from jaxce._types import Size
 
 CLASSES_AT_A_TIME = 4096
 """On a CPU the gradient of the kernel is added up this many classes at a time: the summands stay in the cache."""
+
+SCAN_KEEPS_RULES = jax.__version_info__ >= (0, 12)
+"""Up to 0.10, JAX takes second derivatives of a scan from the body of a function within it, not from its rule.
+
+The body then needs every perturbed array. A wide copy of the kernel costs an H100 a conversion in each chunk and 2 GiB.
+"""
+
+ALGORITHMS = {
+    "bfloat16": lax.DotAlgorithmPreset.BF16_BF16_F32,
+    "float16": lax.DotAlgorithmPreset.F16_F16_F32,
+}
+"""Products of 16-bit factors with a float32 sum."""
 
 
 def default_chunk_size(tokens: Size, classes: int) -> int:
@@ -49,3 +62,27 @@ def add_kernel_gradient(total: Array, d_raw: Array, hidden: Array, class_dim: in
         return add(total, d_raw, hidden)
     summed: Array = lax.platform_dependent(total, d_raw, hidden, cpu=add_by_columns, default=add)
     return summed
+
+
+def product_with_wide_tangent(hidden: Array, t_kernel: Array, feature_dim: int) -> Array:
+    """``hidden t_kernel`` in the dtype of 16-bit hidden states; the features lie along ``feature_dim`` of the kernel.
+
+    The transpose is the kernel gradient ``hidden^T d_raw``, float32 like the tangent. Its factors have 16 bits: an
+    algorithm tells accelerators so, because JAX transposes a product of mixed dtypes into one with a float32 factor.
+    A CPU rounds this gradient to 16 bits. `test_products_of_16_bits_have_no_factor_in_float32` tells if JAX does more.
+    """
+    dimensions = (((1,), (feature_dim,)), ((), ()))
+    narrow = hidden.dtype
+
+    def default(hidden: Array, t_kernel: Array) -> Array:
+        algorithm = ALGORITHMS[narrow.name]
+        wide = lax.dot_general(hidden.astype(t_kernel.dtype), t_kernel, dimensions, precision=algorithm)
+        return wide.astype(narrow)
+
+    def cpu(hidden: Array, t_kernel: Array) -> Array:
+        return lax.dot_general(hidden, t_kernel.astype(narrow), dimensions, preferred_element_type=narrow)
+
+    if narrow.name not in ALGORITHMS:
+        return cpu(hidden, t_kernel)
+    product: Array = lax.platform_dependent(hidden, t_kernel, cpu=cpu, default=default)
+    return product
