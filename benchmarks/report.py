@@ -276,7 +276,10 @@ def conclusions(rows):
     told = {}
     for word, work in short.items():
         for name in RIVALS:
-            told[f"{word} / {name}"] = mean([r[name]["ratio"] for r in races[work].values()])
+            ratios = {case: r[name]["ratio"] for case, r in races[work].items()}
+            told[f"{word} / {name}"] = mean([*ratios.values()])
+            worst = max(ratios, key=ratios.__getitem__)
+            told[f"worst {word} / {name}"] = f"{ratios[worst]:.2f} ({worst})"
         for case in ("bfloat16 [1024, 50257]", "float32 [4096, 1000] probabilities"):
             told[f"{word}, {case} / optax"] = races[work][case]["optax"]["ratio"]
     with_options = [r for case, r in races[WORKS[0]].items() if case.endswith("smoothing")]

@@ -6,14 +6,13 @@ where it has another way; XLA's own passes, which decide what is computed, fused
 """
 
 import collections
+import fcntl
 import gc
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import time
-import zlib
 from importlib.metadata import version
 
 os.environ["XLA_FLAGS"] = (
@@ -37,19 +36,18 @@ WHOLE = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
     *("test_compiled", "test_exports", "test_edges", "test_rows"),
 }
-"""A thin pass has these files, half of the laws for each loss, and one in ten of all other tests. A law holds for one
+"""A thin pass has these files, every other law of each loss, and one in ten of all other tests. A law holds for one
 kind of labels of a loss, and a law of each option by itself for none of them and for all.
 """
-
-FOR_EVERY_LOSS = {"test_value_is_the_reference", "test_every_gradient_is_the_reference"}
-"""Laws that a thin pass has for every loss. Of the others it has another half with each version of JAX."""
 
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every test; without it a thin pass, unless some are named")
+    parser.addoption("--other-laws", action="store_true", help="a thin pass has the laws that it leaves out otherwise")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "of_every_loss: a law that a thin pass has for every loss")
     named = config.args_source is config.ArgsSource.ARGS or bool(config.option.keyword)
     config.option.full = getattr(config, "workerinput", {}).get("full", config.option.full or named)
 
@@ -62,25 +60,27 @@ def pytest_collection_modifyitems(config, items):
     if not config.option.full:
         numbers, chosen, left_out = collections.Counter(), [], []
         for item in items:
-            (chosen if is_in_thin_pass(item, numbers[item.path]) else left_out).append(item)
-            numbers[item.path] += 1
+            setting = item.callspec.params.get("setting") if hasattr(item, "callspec") else None
+            is_kept = is_law_in_thin_pass if setting else is_in_thin_pass
+            (chosen if is_kept(item, setting, numbers, config.option.other_laws) else left_out).append(item)
         items[:] = chosen
         config.hook.pytest_deselected(items=left_out)
 
 
-def is_in_thin_pass(item, number):
-    """Whether a thin pass has the test with this number in its file."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    if setting := params.get("setting"):
-        drawn = zlib.crc32(f"{item.nodeid} {jax.__version__}".encode()) % 2 == 0
-        return setting.is_first and (drawn or item.originalname in FOR_EVERY_LOSS)
-    return item.path.stem in WHOLE or item.path.parent.name == "laws" or number % 10 == 0
+def is_law_in_thin_pass(item, setting, numbers, other_laws):
+    """Every other law of each loss, and some laws of all."""
+    if not setting.is_first:
+        return False
+    loss = str(setting.case)
+    number = numbers.setdefault(loss, sum(isinstance(key, str) for key in numbers) + other_laws)
+    numbers[loss] += 1
+    return number % 2 == 0 or bool(item.get_closest_marker("of_every_loss"))
 
 
-@pytest.fixture
-def thin(request):
-    """Whether a law of each option by itself holds for none and all alone."""
-    return not request.config.option.full
+def is_in_thin_pass(item, setting, numbers, other_laws):
+    """The chosen files, and the first, eleventh and so on of each other."""
+    numbers[item.path] += 1
+    return item.path.stem in WHOLE or item.path.parent.name == "laws" or numbers[item.path] % 10 == 1
 
 
 @pytest.fixture(scope="session")
@@ -90,32 +90,26 @@ def facts_of(tmp_path_factory):
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def run(script):
-        output, started = shared / f"{script}.json", shared / f"{script}.started"
-        try:
-            started.touch(exist_ok=False)
-        except FileExistsError:
-            while not output.exists():
-                time.sleep(0.1)
-        else:
-            written = shared / f"{script}.unfinished"
-            written.write_text(json.dumps(output_of(script)))
-            written.rename(output)
-        code, printed, errors = json.loads(output.read_text())
-        assert code == 0, errors
-        return json.loads(printed)
+        printed = shared / f"{script}.json"
+        with open(shared / f"{script}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when the process ends, however it ends
+            if not printed.exists():
+                printed.write_text(output_of(script))
+        return json.loads(printed.read_text())
 
     return run
 
 
 def output_of(script):
-    """The exit code, output and errors of a script; of the package that this session imported, not another."""
+    """What a script prints, with the package that this session imported and not another that may be installed."""
     import jaxce  # not above: annotations are checked in a package that is imported later
 
     changed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(jaxce.__file__).parent.parent)}
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")} | changed
     command = [sys.executable, pathlib.Path(__file__).parent / script]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return ended.returncode, ended.stdout, ended.stderr
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import contextlib
 import doctest
-import importlib.util
+import importlib
 import inspect
 import io
 import pathlib
@@ -56,8 +56,6 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page):
     """A comment `# -> text` holds what the line prints, `# ->` a blank line; blocks of a page share their names."""
     names: dict = {}
     for code in blocks(page, "python"):
-        if "import equinox" in code and not importlib.util.find_spec("equinox"):
-            continue
         with contextlib.redirect_stdout(io.StringIO()) as output:
             exec(compile(code, page.name, "exec"), names)
         shown = re.findall(r"# ->(?: (.*))?$", code, re.MULTILINE)

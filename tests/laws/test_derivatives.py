@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import reference
 from inputs import HYPERPARAMETERS, cast
 from jax.flatten_util import ravel_pytree
 from law import EXACT, assert_same, by_differences, law
 
 
+@pytest.mark.of_every_loss
 @law()
 def test_every_gradient_is_the_reference(setting, thin):
     """In float64 with each option alone; in float32 with none and with all. Each example has its own cotangent."""

@@ -12,6 +12,7 @@ from law import EXACT, GRADIENT, LOSS, assert_same, gradients, law
 import jaxce
 
 
+@pytest.mark.of_every_loss
 @law()
 def test_value_is_the_reference(setting, thin):
     drawn = {name: setting.draw(*options) for name, options in setting.choices(thin).items()}
