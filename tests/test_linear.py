@@ -4,6 +4,7 @@ Errors are relative to the largest number of each array, and at most 2e-6 in flo
 """
 
 import re
+import types
 from functools import partial
 
 import jax
@@ -282,3 +283,21 @@ def test_the_kernel_gradient_of_each_chunk_is_not_rounded():
     assert len(products) == 4
     assert len(wide) == 1
     assert "lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32" in wide[0]
+
+
+@pytest.mark.parametrize(
+    ("capability", "multiplies"), [("7.5", False), ("8.0", True), ("12.0", True), ("gfx942", False)]
+)
+def test_gpus_without_bfloat16_get_no_algorithm_for_it(capability, multiplies, monkeypatch):
+    """XLA refuses to compile it for them: "Unsupported algorithm on the current device(s)"."""
+    primals, fixed = draw(())
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(compute_capability=capability)])
+
+    def loss(primals):
+        return fused(fixed, reduction="none", chunk_size=4)(primals).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(cast(primals, jnp.bfloat16))
+    has_algorithm = "lhs_precision_type" in traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert has_algorithm == (capability in ("8.0", "12.0"))
+    jax.clear_caches()

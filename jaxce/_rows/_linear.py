@@ -6,7 +6,7 @@ import jax
 from jax import Array, lax
 
 from jaxce._numerics import compute_dtype
-from jaxce._rows._platform import platform
+from jaxce._rows._platform import multiplies_bfloat16, platform
 from jaxce._types import Size
 
 CLASSES_AT_A_TIME = 4096
@@ -69,7 +69,8 @@ def product_with_wide_tangent(hidden: Array, t_kernel: Array, feature_dim: int) 
 
     The transpose is the kernel gradient ``hidden^T d_raw``, float32 like the tangent. Its factors have 16 bits: an
     algorithm tells accelerators so, because JAX transposes a product of mixed dtypes into one with a float32 factor.
-    A CPU rounds this gradient to 16 bits. `test_products_of_16_bits_have_no_factor_in_float32` tells if JAX does more.
+    `test_products_of_16_bits_have_no_factor_in_float32` tells if JAX does more. A CPU and GPUs without bfloat16 round
+    this gradient to 16 bits.
     """
     dimensions = (((1,), (feature_dim,)), ((), ()))
     narrow = hidden.dtype
@@ -79,10 +80,10 @@ def product_with_wide_tangent(hidden: Array, t_kernel: Array, feature_dim: int) 
         wide = lax.dot_general(hidden.astype(t_kernel.dtype), t_kernel, dimensions, precision=algorithm)
         return wide.astype(narrow)
 
-    def cpu(hidden: Array, t_kernel: Array) -> Array:
+    def rounded(hidden: Array, t_kernel: Array) -> Array:
         return lax.dot_general(hidden, t_kernel.astype(narrow), dimensions, preferred_element_type=narrow)
 
-    if narrow.name not in ALGORITHMS:
-        return cpu(hidden, t_kernel)
-    product: Array = lax.platform_dependent(hidden, t_kernel, cpu=cpu, default=default)
+    if narrow.name not in ALGORITHMS or (narrow.name == "bfloat16" and not multiplies_bfloat16()):
+        return rounded(hidden, t_kernel)
+    product: Array = lax.platform_dependent(hidden, t_kernel, cpu=rounded, default=default)
     return product

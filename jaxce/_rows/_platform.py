@@ -41,3 +41,15 @@ def platform() -> str:
     """The platform that shapes are chosen for while tracing: the surrounding mesh's, or else the default backend's."""
     device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
     return str(getattr(device, "platform", None) or jax.default_backend())  # JAX 0.9 has devices without a platform
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the GPUs of this machine, if any, are known to: NVIDIA's since compute capability 8.0.
+
+    For others XLA does not compile a product with this algorithm. A program for them that is exported from another
+    machine meets that error.
+    """
+    if jax.default_backend() != "gpu":
+        return True
+    major = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")[0]
+    return major.isdigit() and int(major) >= 8
