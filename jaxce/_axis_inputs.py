@@ -21,16 +21,12 @@ def class_axes(
     if not axes or len({*axes}) < len(axes):
         raise ValueError(f"axis: got {axis} for {name} of shape {x.shape}; expected at least one axis, and each once.")
     if len(axes) > 1 and class_axis_name is not None:
-        raise ValueError(
-            f"class_axis_name: got {class_axis_name!r} with the class axes {axes}; expected one class axis."
-            " Reshape the logits before devices split them."
-        )
-    for d in axes[1:]:
-        if class_split(x, d) is not None:
-            raise ValueError(
-                f"axis: got the class axes {axes} of {name} that a mesh splits along axis {d}; expected a split of the"
-                f" first alone, axis {axes[0]}. Reshard the logits, or give axis {d} first and count the ids so."
-            )
+        expected = "expected one class axis. Reshape the logits before devices split them."
+        raise ValueError(f"class_axis_name: got {class_axis_name!r} with the class axes {axes}; {expected}")
+    if split := [d for d in axes[1:] if class_split(x, d) is not None]:
+        text = f"axis: got the class axes {axes} of {name} that a mesh splits along axis {split[0]}; expected a split"
+        fix = f"Reshard the logits, or give axis {split[0]} first and count the ids so."
+        raise ValueError(f"{text} of the first alone, axis {axes[0]}. {fix}")
     return axes
 
 
@@ -40,8 +36,8 @@ def merge_class_axes(x: Array, labels: Any, axes: tuple[int, ...]) -> tuple[Arra
     if len(axes) == 1:
         return x, labels, first
     order = (*others[:first], *axes, *others[first:])
-    merged = (*(x.shape[d] for d in others[:first]), math.prod(x.shape[d] for d in axes))
-    shape = (*merged, *(x.shape[d] for d in others[first:]))
+    shape = [x.shape[d] for d in others]
+    shape.insert(first, math.prod(x.shape[d] for d in axes))
     if labels is not None and labels.ndim == x.ndim:
         labels = labels.transpose(order).reshape(shape)
     return x.transpose(order).reshape(shape), labels, first

@@ -44,12 +44,6 @@ def platform() -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the GPUs of this machine, if any, are known to: NVIDIA's since compute capability 8.0.
-
-    For others XLA does not compile a product with this algorithm. A program for them that is exported from another
-    machine meets that error.
-    """
-    if jax.default_backend() != "gpu":
-        return True
+    """Whether this machine's GPUs, if any, are known to: NVIDIA's since 8.0. XLA refuses the algorithm for others."""
     major = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")[0]
-    return major.isdigit() and int(major) >= 8
+    return jax.default_backend() != "gpu" or (major.isdigit() and int(major) >= 8)
