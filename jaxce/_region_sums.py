@@ -145,11 +145,21 @@ def _jvp_logits(
     """
     z, n = no_sharing(z, n)  # otherwise XLA:CPU keeps the probabilities for the backward pass, and n for all classes
     z, dz = _masked(z, mask), _masked(dz, mask)
-    p, dp = jax.jvp(partial(region_probs, activation=how.activation, axis=how.axis), (z,), (dz,))
+    p, dp = _probs_with_jvp(z, dz, how)
     dp = n * dp
     h, k = (p < y).astype(p.dtype) if how.soft_counts == "minimum" else y, 2 * p if how.soft_counts == "squared" else 1
     d_tp, d_positive = jnp.sum(h * dp, how.pixel_axes), jnp.sum(k * dp, how.pixel_axes)
     return d_tp, d_positive - d_tp, -d_tp
+
+
+def _probs_with_jvp(z: Array, dz: Array, how: _PixelSums) -> tuple[Array, Array]:
+    """Probabilities and their tangent. XLA:GPU would keep exponentials that these and the sums of the value share."""
+    if how.activation != "softmax":
+        return jax.jvp(partial(region_probs, activation=how.activation, axis=how.axis), (z,), (dz,))
+    m = lax.stop_gradient(jnp.max(z, how.axis, keepdims=True))
+    log_s = jnp.log(jnp.sum(jnp.exp(z - m), how.axis, keepdims=True))
+    p = jnp.exp(-((m - z) + log_s))
+    return p, p * (dz - jnp.sum(p * dz, how.axis, keepdims=True))
 
 
 def _pixel_axes(x: RegionInputs, ndim: int) -> tuple[int, ...]:

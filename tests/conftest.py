@@ -83,6 +83,12 @@ def is_in_thin_pass(item, setting, numbers, other_laws):
     return item.path.stem in WHOLE or item.path.parent.name == "laws" or numbers[item.path] % 10 == 1
 
 
+@pytest.fixture
+def thin(request):
+    """Whether a law of each option by itself holds for none and all alone."""
+    return not request.config.option.full
+
+
 @pytest.fixture(scope="session")
 def facts_of(tmp_path_factory):
     """What a script of the tests prints as JSON, in a process with one CPU device: run once for all workers."""
