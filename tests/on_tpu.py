@@ -309,6 +309,13 @@ def test_log_probs_of_a_linear_layer_wait_little_for_memory():
     assert program.memory_analysis().temp_size_in_bytes <= 3010 * 2**20
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=["float16", "bfloat16"])
+def test_each_dtype_of_16_bits_compiles(dtype):
+    """TPUs have no algorithm that multiplies float16."""
+    shapes = [(shape, dtype if number < 2 else of) for number, (shape, of) in enumerate(layer(4096, 512, 32000))]
+    compiled(jax.value_and_grad(scored, (0, 1)), "v5e", *shapes)
+
+
 LAYOUTS = {"fsdp": (P(("data", "model")), P(("data", "model"))), "tensor": (P("data"), P(None, "model"))}
 LAYOUTS["fsdp and tensor"] = (P("data"), P("data", "model"))
 

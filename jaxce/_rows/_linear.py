@@ -69,8 +69,8 @@ def product_with_wide_tangent(hidden: Array, t_kernel: Array, feature_dim: int) 
 
     The transpose is the kernel gradient ``hidden^T d_raw``, float32 like the tangent. Its factors have 16 bits: an
     algorithm tells accelerators so, because JAX transposes a product of mixed dtypes into one with a float32 factor.
-    `test_products_of_16_bits_have_no_factor_in_float32` tells if JAX does more. A CPU and GPUs without bfloat16 round
-    this gradient to 16 bits.
+    `test_products_of_16_bits_have_no_factor_in_float32` tells if JAX does more. A CPU, GPUs without bfloat16, and TPUs
+    for float16 round this gradient to 16 bits: they have no such algorithm.
     """
     dimensions = (((1,), (feature_dim,)), ((), ()))
     narrow = hidden.dtype
@@ -85,5 +85,6 @@ def product_with_wide_tangent(hidden: Array, t_kernel: Array, feature_dim: int) 
 
     if narrow.name not in ALGORITHMS or (narrow.name == "bfloat16" and not multiplies_bfloat16()):
         return rounded(hidden, t_kernel)
-    product: Array = lax.platform_dependent(hidden, t_kernel, cpu=rounded, default=default)
+    tpu = default if narrow.name == "bfloat16" else rounded
+    product: Array = lax.platform_dependent(hidden, t_kernel, cpu=rounded, tpu=tpu, default=default)
     return product
