@@ -32,9 +32,9 @@ def class_axes(
 
 def merge_class_axes(x: Array, labels: Any, axes: tuple[int, ...]) -> tuple[Array, Any, int]:
     """The logits and the labels with all class axes as one, and this axis. Labels that are ids have none of them."""
-    first, others = min(axes), [d for d in range(x.ndim) if d not in axes]
     if len(axes) == 1:
-        return x, labels, first
+        return x, labels, axes[0]
+    first, others = min(axes), [d for d in range(x.ndim) if d not in axes]
     order = (*others[:first], *axes, *others[first:])
     shape = [x.shape[d] for d in others]
     shape.insert(first, math.prod(x.shape[d] for d in axes))

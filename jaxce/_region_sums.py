@@ -153,7 +153,11 @@ def _jvp_logits(
 
 
 def _probs_with_jvp(z: Array, dz: Array, how: _PixelSums) -> tuple[Array, Array]:
-    """Probabilities and their tangent. XLA:GPU would keep exponentials that these and the sums of the value share."""
+    """Probabilities ``p`` and their tangent; of softmax, ``dp = p (dz - sum_c p_c dz_c)``.
+
+    Softmax is ``exp(-((m - z) + log s))`` here and ``exp(z - m) / s`` in the value. XLA:GPU would materialize
+    exponentials that both share.
+    """
     if how.activation != "softmax":
         return jax.jvp(partial(region_probs, activation=how.activation, axis=how.axis), (z,), (dz,))
     m = lax.stop_gradient(jnp.max(z, how.axis, keepdims=True))

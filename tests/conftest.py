@@ -34,7 +34,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 WHOLE = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
-    *("test_compiled", "test_exports", "test_edges", "test_rows"),
+    *("test_linear_fsdp", "test_compiled", "test_exports", "test_edges", "test_rows"),
 }
 """A thin pass has these files, every other law of each loss, and one in ten of all other tests. A law holds for one
 kind of labels of a loss, and a law of each option by itself for none of them and for all.
@@ -58,29 +58,31 @@ def pytest_configure_node(node):
 
 def pytest_collection_modifyitems(config, items):
     if not config.option.full:
-        numbers, chosen, left_out = collections.Counter(), [], []
+        laws, tests, chosen, left_out = {}, collections.Counter(), [], []
         for item in items:
             setting = item.callspec.params.get("setting") if hasattr(item, "callspec") else None
-            is_kept = is_law_in_thin_pass if setting else is_in_thin_pass
-            (chosen if is_kept(item, setting, numbers, config.option.other_laws) else left_out).append(item)
+            if setting:
+                is_kept = is_law_in_thin_pass(item, setting, laws, config.option.other_laws)
+            else:
+                is_kept = is_in_thin_pass(item, tests)
+            (chosen if is_kept else left_out).append(item)
         items[:] = chosen
         config.hook.pytest_deselected(items=left_out)
 
 
-def is_law_in_thin_pass(item, setting, numbers, other_laws):
-    """Every other law of each loss, and some laws of all."""
+def is_law_in_thin_pass(item, setting, laws, other_laws):
+    """Every other law of each loss, and some laws of all. Losses begin with the first and the second law in turn."""
     if not setting.is_first:
         return False
-    loss = str(setting.case)
-    number = numbers.setdefault(loss, sum(isinstance(key, str) for key in numbers) + other_laws)
-    numbers[loss] += 1
+    number = laws.get(str(setting.case), len(laws) + other_laws)
+    laws[str(setting.case)] = number + 1
     return number % 2 == 0 or bool(item.get_closest_marker("of_every_loss"))
 
 
-def is_in_thin_pass(item, setting, numbers, other_laws):
+def is_in_thin_pass(item, tests):
     """The chosen files, and the first, eleventh and so on of each other."""
-    numbers[item.path] += 1
-    return item.path.stem in WHOLE or item.path.parent.name == "laws" or numbers[item.path] % 10 == 1
+    tests[item.path] += 1
+    return item.path.stem in WHOLE or item.path.parent.name == "laws" or tests[item.path] % 10 == 1
 
 
 @pytest.fixture

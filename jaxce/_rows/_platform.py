@@ -44,6 +44,6 @@ def platform() -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this machine's GPUs, if any, are known to: NVIDIA's since 8.0. XLA refuses the algorithm for others."""
+    """False if this machine has GPUs other than NVIDIA's since 8.0: XLA may lack its bfloat16 algorithm for them."""
     major = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")[0]
     return jax.default_backend() != "gpu" or (major.isdigit() and int(major) >= 8)
