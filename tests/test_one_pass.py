@@ -25,6 +25,7 @@ from test_linear_transforms import bends
 from test_rows import INF, NAN, ROWS, exact, target
 
 from jaxce import linear_cross_entropy, linear_log_probs
+from jaxce._coefficients import Target
 from jaxce._rows import RowSums, _accelerator, _linear, _one_pass, merge
 
 FAR = {
@@ -33,7 +34,6 @@ FAR = {
     "the first class excluded": [[-INF, 1.0, 0.5, 0.0], [-INF, 0.0, -INF, 2.0]],
     "all classes but the label excluded": [[3.0, -INF, -INF, -INF], [-INF, -INF, 3.0, -INF]],
     "a tiny loss": [[20.0, 0.0, -1.0, 2.0], [0.0, -1.0, 30.0, 3.0]],
-    "a tiny loss, far above": [[-90.0, 0.0, -1.0, 2.0], [-140.0, -74.0, 2.0, -76.0]],
 }
 
 
@@ -55,6 +55,15 @@ def test_the_sums(rows, kind):
     np.testing.assert_allclose(got.m + jnp.log1p(got.r), log_z, rtol=5e-6, atol=2e-6, err_msg="log_z")
     np.testing.assert_allclose(got.q_sum, q_sum, rtol=5e-6, err_msg="Q")
     assert np.all((got.r >= -1) & (got.r <= 1.001))
+
+
+@pytest.mark.parametrize("row", [[0, -1, 30, 3], [-60, 0, 30, 1], [-140, -74, 2, -76]])
+def test_the_loss_of_a_confident_row_keeps_its_digits(row):
+    """Also where ``exp(m - x_c)`` underflows for the reference."""
+    q = Target(ids=jnp.array([2]), label_weight=jnp.ones(1))
+    got = sums_of(jnp.float32([row]), q).cross_entropy()
+    want = np.log1p(np.exp(np.delete(row, 2) - float(row[2])).sum())
+    np.testing.assert_allclose(got.h, [want], rtol=5e-6, atol=0)
 
 
 SPECIAL = {
