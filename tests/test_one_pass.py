@@ -123,7 +123,7 @@ def on_cpus(monkeypatch):
 
     monkeypatch.setattr(_accelerator, "except_on_cpus", accelerators_way)
     monkeypatch.setattr(_linear, "except_on_cpus", accelerators_way)
-    monkeypatch.setattr(_linear, "MIN_CLASSES_FOR_REFERENCE", 2)
+    monkeypatch.setattr(_linear, "MAX_CLASSES_WITHOUT_REFERENCE", 1)
     monkeypatch.setattr(_linear, "REFERENCE_CLASSES", 2)
     jax.clear_caches()
     yield
@@ -220,7 +220,7 @@ def test_a_layer_that_a_mesh_splits(classes_by, kind):
 
 def test_programs_of_cpus_have_no_reference(monkeypatch):
     """The choice is made at lowering, so an export from a CPU to a TPU has one. Up to 0.10, no program has."""
-    monkeypatch.setattr(_linear, "MIN_CLASSES_FOR_REFERENCE", 2)
+    monkeypatch.setattr(_linear, "MAX_CLASSES_WITHOUT_REFERENCE", 1)
     monkeypatch.setattr(_linear, "REFERENCE_CLASSES", 2)
     jax.clear_caches()
     primals, fixed = draw(())

@@ -14,12 +14,12 @@ MAX_CLASSES_IN_ONE_REDUCTION = 128
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, axis: int, reference: Array | None = None) -> RowSums:
-    """The sums over the classes of each row: in one pass if a reference near their maximum is known."""
+    """The sums over the classes of each row: for class ids in one pass, if a reference near the maximum is known."""
 
     def two_passes(x: Array, q: Target, mask: Array | None, _: Array | None) -> RowSums:
         return _sums.row_sums(x, q, mask, axis, compares_ids=_sums.compares_ids(x, axis), at_once=_at_once(x, axis))
 
-    if reference is None:
+    if reference is None or q.ids is None:
         return two_passes(x, q, mask, None)
     return except_on_cpus(partial(_one_pass.row_sums, axis=axis), x, q, mask, reference, on_cpus=two_passes)
 

@@ -21,8 +21,8 @@ SCAN_KEEPS_RULES = jax.__version_info__ >= (0, 12)
 The body then needs every perturbed array. A wide copy of the kernel costs an H100 a conversion in each chunk and 2 GiB.
 """
 
-MIN_CLASSES_FOR_REFERENCE = 2**14
-"""Rows of fewer classes have no reference: its product would cost more than a sixteenth of theirs."""
+MAX_CLASSES_WITHOUT_REFERENCE = 2**14
+"""Rows of at most this many classes have no reference: a GPU sums them on chip, and its product would cost a 16th."""
 
 REFERENCE_CLASSES = 1024
 """The maximum over so many classes is the reference of a row."""
@@ -56,7 +56,7 @@ def reference_classes(classes: int, *, is_capped: bool, takes_maximum: bool) -> 
     Nor does it fuse the maximum of the logits, if something else takes it, with sums that do not need it.
     """
     costs_a_gpu_more = is_capped or takes_maximum
-    is_of_use = classes >= MIN_CLASSES_FOR_REFERENCE and not (costs_a_gpu_more and platform() == "gpu")
+    is_of_use = classes > MAX_CLASSES_WITHOUT_REFERENCE and not (costs_a_gpu_more and platform() == "gpu")
     return REFERENCE_CLASSES if is_of_use and SCAN_KEEPS_RULES else 0  # its loop has no derivative but its rule
 
 

@@ -24,6 +24,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, reference: Array, axis: in
 
     If a row exceeds its reference by far, or has NaN, a loop of one turn computes all rows again with their maximum.
     It materializes the logits. (A conditional would copy them to another layout, and compute both under `jax.vmap`.)
+    On a GPU the host reads whether the loop runs: it waits once in each chunk, which has not been timed.
     """
 
     def sums(m: Array, x: Array = x) -> tuple[Array, Array]:
