@@ -49,15 +49,16 @@ def default_chunk_size(tokens: Size, classes: int) -> int:
     return min(max(2**30 // (4 * classes), 4096 if fits_4096 else 2048), 8192)
 
 
-def reference_classes(classes: int, *, is_capped: bool, takes_maximum: bool) -> int:
+def reference_classes(classes: Size, *, is_capped: bool, takes_maximum: bool) -> int:
     """How many classes give the reference of a row, by a product of their own; 0 without a reference.
 
     XLA:GPU computes a cap in each kernel that reads the product, and with a reference it would materialize the result.
     Nor does it fuse the maximum of the logits, if something else takes it, with sums that do not need it.
     """
-    costs_a_gpu_more = is_capped or takes_maximum
-    is_of_use = classes > MAX_CLASSES_WITHOUT_REFERENCE and not (costs_a_gpu_more and platform() == "gpu")
-    return REFERENCE_CLASSES if is_of_use and SCAN_KEEPS_RULES else 0  # its loop has no derivative but its rule
+    are_many = isinstance(classes, int) and classes > MAX_CLASSES_WITHOUT_REFERENCE
+    costs_more = (is_capped or takes_maximum) and platform() == "gpu"
+    # Without SCAN_KEEPS_RULES, JAX would differentiate the loop of `_one_pass`.
+    return REFERENCE_CLASSES if are_many and not costs_more and SCAN_KEEPS_RULES else 0
 
 
 def reference_of_rows(of_first_classes: Callable[..., Array], *arguments: Any) -> Array:
