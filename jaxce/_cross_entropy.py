@@ -67,23 +67,29 @@ OfLogits: TypeAlias = tuple[Array, Array, Array]
 
 def cross_entropy_from_logits(inputs: SoftmaxInputs, q: Target) -> tuple[PerExample, PerExample]:
     """``H`` and ``log_z`` of each example, both NaN for an invalid id; masked examples hold any number."""
-    h, m, r, _ = _row_cross_entropy_with_jvp(inputs.logits, q, inputs.mask, inputs.axis, inputs.class_axis_name)
+    x = inputs
+    h, m, r, _ = _row_cross_entropy_with_jvp(x.logits, q, x.mask, x.reference, x.axis, x.class_axis_name)
     return h, q.nan_where_invalid(m + jnp.log1p(r))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _row_cross_entropy_with_jvp(
-    x: ArrayOrTangent, q: Target, mask: ArrayOrTangent, axis: int, axis_name: AxisName | None
+    x: ArrayOrTangent,
+    q: Target,
+    mask: ArrayOrTangent,
+    reference: ArrayOrTangent,
+    axis: int,
+    axis_name: AxisName | None,
 ) -> RowCrossEntropy:
     """``H``, ``m``, ``r`` and ``Q`` of each row."""
-    return row_cross_entropy(x, q, axis=axis, mask=mask, class_axis_name=axis_name)
+    return row_cross_entropy(x, q, axis=axis, mask=mask, reference=reference, class_axis_name=axis_name)
 
 
 def _row_cross_entropy_jvp(
     axis: int, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[RowCrossEntropy, RowCrossEntropy]:
-    (x, q, mask), (dx, dq, _) = primals, tangents
-    h, m, r, q_sum = checkpoint_name(_row_cross_entropy_with_jvp(x, q, mask, axis, axis_name), OF_ROWS)
+    (x, q, mask, reference), (dx, dq, _, _) = primals, tangents
+    h, m, r, q_sum = checkpoint_name(_row_cross_entropy_with_jvp(x, q, mask, reference, axis, axis_name), OF_ROWS)
 
     zeros = jnp.zeros_like(h), jnp.zeros_like(q_sum)
     dh, d_q_sum = _jvp_target(lambda q: _h_given_log_z(x, q, mask, m, jnp.log1p(r), axis, axis_name), q, dq, zeros)

@@ -19,13 +19,19 @@ from jax.custom_derivatives import zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from jaxce._class_axis import broadcast_per_class, psum_classes
+from jaxce._class_axis import psum_classes
 from jaxce._cross_entropy import OF_ROWS
 from jaxce._debug import is_debugging
 from jaxce._linear_inputs import check_layer
-from jaxce._linear_product import dot, project
+from jaxce._linear_product import add_bias_and_cap, dot, project
 from jaxce._numerics import compute_dtype, fill_rows, is_float, is_zero_tangent, jvp_of_perturbed, wider
-from jaxce._rows import SCAN_KEEPS_RULES, add_kernel_gradient, default_chunk_size
+from jaxce._rows import (
+    SCAN_KEEPS_RULES,
+    add_kernel_gradient,
+    default_chunk_size,
+    reference_classes,
+    reference_of_rows,
+)
 from jaxce._sharding import all_gather_axes, pvary_tree, varying_axes
 from jaxce._types import (
     AnyArray,
@@ -51,6 +57,10 @@ class Formula(Protocol):
     """What becomes of the logits. A static argument; if it ``is_shared``, equal ones share a compiled program."""
 
     is_shared: ClassVar[bool]
+
+    @property
+    def takes_maximum(self) -> bool:
+        """Whether it also takes the maximum of the logits, for the entropy or the likeliest class."""
 
     def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
         """The weighted loss of each token of a chunk, and what else the logits give: arrays with a row per token."""
@@ -162,7 +172,8 @@ def _total(config: LoopConfig, chunks: Tokens, shared: Shared) -> tuple[Array, A
     """The sum of the losses."""
 
     def step(_: None, tokens: Tokens) -> tuple[None, Any]:
-        values, aux = _chunk_losses(config, _raw(config, tokens, shared), tokens, shared)
+        raw, reference = _raw(config, tokens, shared), _reference(config, tokens, shared)
+        values, aux = _chunk_losses(config, raw, reference, tokens, shared)
         return None, (jnp.sum(values), aux)
 
     _, (sums, aux) = lax.scan(step, None, chunks)
@@ -222,10 +233,10 @@ def _total_and_gradients(
     def step(sums: Shared, tokens: Tokens) -> tuple[Shared, Any]:
         def share(raw: Logits, parts: tuple[Tokens, Shared]) -> tuple[Array, Any]:
             given = jax.tree.map(lambda w, p, a: p if w else a, of_others, parts, (tokens, shared))
-            values, aux = _chunk_losses(config, raw, *given)
+            values, aux = _chunk_losses(config, raw, reference, *given)
             return pvary_tree(jnp.sum(values), axes) / shards, aux
 
-        parts = _only(of_others, (tokens, shared))
+        parts, reference = _only(of_others, (tokens, shared)), _reference(config, tokens, shared)
         value, pull, aux = jax.vjp(share, _raw(config, tokens, shared), parts, has_aux=True)
         d_raw, (d_tokens, d_shared) = pull(pvary_tree(jnp.ones((), dtype), axes))
         d_raw = jax.tree.map(lambda a, dtype: a.astype(dtype), d_raw, _operands(tokens, shared))
@@ -297,7 +308,7 @@ def _each(config: LoopConfig, chunks: Tokens, shared: Shared) -> tuple[Any, Any]
         narrow = jax.tree.map(lambda a, wide: wide.astype(a.dtype) if is_float(a) else wide, shared, wide)
         factors = _with_kernels(shared, operands) if SCAN_KEEPS_RULES else narrow
         raw = _raw(config, tokens, factors, [layer.kernel for layer in wide.layers])
-        return None, _chunk_losses(config, raw, tokens, narrow)
+        return None, _chunk_losses(config, raw, _reference(config, tokens, factors), tokens, narrow)
 
     losses: tuple[Any, Any] = lax.scan(step, None, chunks)[1]
     return losses
@@ -315,25 +326,33 @@ _of_rows = jax.checkpoint_policies.save_from_both_policies(
 """What the backward pass does not compute again, because it would read all logits: one number for each token."""
 
 
-def _chunk_losses(config: LoopConfig, raw: Logits, tokens: Tokens, shared: Shared) -> Terms:
+def _chunk_losses(config: LoopConfig, raw: Logits, reference: Array | None, tokens: Tokens, shared: Shared) -> Terms:
     """What the formula makes of ``raw``, the products of some hidden states and their kernels."""
-    logits = tuple(map(_logits, raw, shared.layers))
+    logits = tuple(map(add_bias_and_cap, raw, shared.layers))
+    tokens = dataclasses.replace(tokens, reference=reference)
     return config.formula.losses(logits, tokens, shared, config.class_axis_name)
 
 
-def _logits(raw: Array, layer: Layer) -> Array:
-    """``cap tanh(scale (h W + b) / cap)``; a bias of ``-inf`` gives the logit ``-inf`` under any scale and cap."""
-    scale, cap = layer.logit_scale, layer.logit_softcap
-    bias = jnp.zeros((), raw.dtype) if layer.bias is None else broadcast_per_class(layer.bias, raw.ndim, 1)
-    if scale is None and cap is None:
-        return raw + bias
-    is_excluded = jnp.isneginf(bias)
-    x = raw + jnp.where(is_excluded, 0, bias)
-    if scale is not None:
-        x = scale * x
-    if cap is not None:
-        x = cap * jnp.tanh(x / cap)
-    return jnp.where(is_excluded, -jnp.inf, x)
+def _reference(config: LoopConfig, tokens: Tokens, shared: Shared) -> Array | None:
+    """The largest logit among the first classes, for losses of ids; None where nothing needs it."""
+    layer, v = shared.layers[0], config.kernel_layout.index("v")
+    if tokens.labels is None:
+        return None
+    is_capped, takes_maximum = layer.logit_softcap is not None, config.formula.takes_maximum
+    count = reference_classes(layer.kernel.shape[v], is_capped=is_capped, takes_maximum=takes_maximum)
+    if not count:
+        return None
+
+    def of_first_classes(tokens: Tokens, layer: Layer) -> Array:
+        return add_bias_and_cap(_raw(config, tokens, Shared(layers=(layer,)))[0], layer)
+
+    first = dataclasses.replace(
+        layer,
+        kernel=lax.slice_in_dim(layer.kernel, 0, count, axis=v),
+        bias=None if layer.bias is None else lax.slice_in_dim(layer.bias, 0, count),
+    )
+    tokens = Tokens(hidden=tokens.hidden[:1], mask=tokens.mask)
+    return reference_of_rows(of_first_classes, *lax.stop_gradient((tokens, first)))
 
 
 def _raw(config: LoopConfig, tokens: Tokens, shared: Shared, wide: Sequence[Array] | None = None) -> Logits:

@@ -26,6 +26,10 @@ class SoftmaxFormula:
     has_aux: bool = False
     is_shared: ClassVar[bool] = True
 
+    @property
+    def takes_maximum(self) -> bool:
+        return self.has_aux
+
     def losses(self, logits: Logits, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> Terms:
         x = softmax_inputs(logits[0], tokens, shared, class_axis_name)
         values, _ = apply_weights(*self.formula(x), x.sample_weights, x.mask)
@@ -46,6 +50,10 @@ class RowsOfLogits:
     """What formulas without class weights share: every token has the weight 1."""
 
     is_shared: ClassVar[bool] = True
+
+    @property
+    def takes_maximum(self) -> bool:
+        return True
 
     def weights(self, tokens: Tokens, shared: Shared, class_axis_name: AxisName | None) -> PerExample:
         return _token_weights(tokens, shared)
@@ -90,6 +98,7 @@ def softmax_inputs(logits: Array, tokens: Tokens, shared: Shared, class_axis_nam
         logits=logits,
         axis=1,
         labels=tokens.labels,
+        reference=tokens.reference,
         mask=tokens.mask,
         class_weights=shared.class_weights,
         sample_weights=tokens.sample_weights,

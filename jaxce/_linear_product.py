@@ -1,4 +1,7 @@
-"""The product of hidden states and a kernel, with its derivative in the dtypes that accelerators multiply fast."""
+"""The product of hidden states and a kernel, with its derivative in the dtypes that accelerators multiply fast.
+
+And the logits from it: with bias, scale and cap.
+"""
 
 from functools import partial
 from typing import Any
@@ -8,8 +11,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from jaxce._class_axis import broadcast_per_class
 from jaxce._numerics import compute_dtype, is_zero_tangent
 from jaxce._rows import product_with_wide_tangent
+from jaxce._types import Layer
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -47,3 +52,18 @@ _tied.defjvp(lambda primals, tangents: (_tied(*primals), tangents[1].astype(prim
 def dot(a: Array, b: Array, i: int, j: int, dtype: DTypeLike | None = None) -> Array:
     """The product over axis ``i`` of ``a`` and ``j`` of ``b``, by default in the computing dtype."""
     return lax.dot_general(a, b, (((i,), (j,)), ((), ())), preferred_element_type=dtype or compute_dtype(a))
+
+
+def add_bias_and_cap(raw: Array, layer: Layer) -> Array:
+    """``cap tanh(scale (h W + b) / cap)``; a bias of ``-inf`` gives the logit ``-inf`` under any scale and cap."""
+    scale, cap = layer.logit_scale, layer.logit_softcap
+    bias = jnp.zeros((), raw.dtype) if layer.bias is None else broadcast_per_class(layer.bias, raw.ndim, 1)
+    if scale is None and cap is None:
+        return raw + bias
+    is_excluded = jnp.isneginf(bias)
+    x = raw + jnp.where(is_excluded, 0, bias)
+    if scale is not None:
+        x = scale * x
+    if cap is not None:
+        x = cap * jnp.tanh(x / cap)
+    return jnp.where(is_excluded, -jnp.inf, x)

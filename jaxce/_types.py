@@ -106,9 +106,13 @@ class Probs:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SoftmaxInputs(Inputs):
-    """Logits of exclusive classes with their labels: `Ids` or `Probs`, or a teacher in the place of labels."""
+    """Logits of exclusive classes with their labels: `Ids` or `Probs`, or a teacher in the place of labels.
+
+    The ``reference`` of each example is a number near its largest logit, known without a pass over the logits.
+    """
 
     labels: Any
+    reference: PerExample | None = None
     class_axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
 
 
@@ -180,6 +184,7 @@ class Tokens:
     """The arguments of a linear loss with one row for each token: `Ids` as labels, or ``rows`` of a function.
 
     ``hidden`` has the hidden states of each layer. The classes of ``teacher_logits`` are split as those of the layers.
+    A chunk of tokens may have a ``reference``, as in `SoftmaxInputs`.
     """
 
     hidden: tuple[ArrayOrTangent, ...]
@@ -188,6 +193,7 @@ class Tokens:
     teacher_logits: ArrayOrTangent = None
     mask: ArrayOrTangent = None
     sample_weights: ArrayOrTangent = None
+    reference: ArrayOrTangent = None
 
 
 @jax.tree_util.register_dataclass

@@ -19,7 +19,10 @@ PLAN = [
         "_value_checks _axis_inputs _coefficients _rows._record _rows._platform",
         "checks of values; the coefficients `q_c` of a loss; sums of a row and their merge",
     ),
-    ("_rows._sums _rows._gpu _rows._linear", "sums over the classes; XLA:GPU's fused chain; chunk sizes"),
+    (
+        "_rows._sums _rows._one_pass _rows._gpu _rows._linear",
+        "sums over the classes; those with a known reference; XLA:GPU's fused chain; chunk sizes",
+    ),
     ("_rows._accelerator _rows._cpu", "the choices of accelerators; one CPU device"),
     ("_rows", "the choice of the platform, made at lowering"),
     (

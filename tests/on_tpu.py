@@ -287,24 +287,26 @@ def tpu_chunks(monkeypatch):
 
 
 @pytest.mark.usefixtures("tpu_chunks")
-@pytest.mark.parametrize(("chip", "most"), {"v5e": 1.08, "v5p": 1.06, "v6e": 1.3}.items())
+@pytest.mark.parametrize(("chip", "most"), {"v5e": 1.04, "v5p": 1.03, "v6e": 1.2}.items())
 def test_a_linear_layer_waits_little_for_memory(chip, most):
     """The computed bound is near the time of the three products; the naive loss has 6,012 MiB of temporaries."""
     program = compiled(jax.value_and_grad(jaxce.linear_cross_entropy, (0, 1)), chip, *layer(**LAYER))
     products = 6 * math.prod(LAYER.values())
     assert sum(kernel.times * kernel.flops for kernel in traffic.kernels(program)) == pytest.approx(products, rel=0.01)
     assert traffic.bound(program, *SPEEDS[chip]) <= most * products / SPEEDS[chip][1]
-    assert traffic.traffic(program) <= 46e9
+    assert traffic.traffic(program) <= 42e9
     assert program.memory_analysis().temp_size_in_bytes <= 4080 * 2**20
 
 
 @pytest.mark.usefixtures("tpu_chunks")
 def test_log_probs_of_a_linear_layer_wait_little_for_memory():
-    """Four products: the backward pass computes the logits again."""
+    """Four products: the backward pass computes the logits again. The forward pass takes the time of its product."""
+    forward = compiled(scored, "v6e", *layer(**LAYER))
+    assert traffic.bound(forward, *SPEEDS["v6e"]) <= 1.01 * 2 * math.prod(LAYER.values()) / SPEEDS["v6e"][1]
     program = compiled(jax.value_and_grad(scored, (0, 1)), "v5e", *layer(**LAYER))
     products = 8 * math.prod(LAYER.values())
-    assert traffic.bound(program, *SPEEDS["v5e"]) <= 1.1 * products / SPEEDS["v5e"][1]
-    assert traffic.traffic(program) <= 48e9
+    assert traffic.bound(program, *SPEEDS["v5e"]) <= 1.03 * products / SPEEDS["v5e"][1]
+    assert traffic.traffic(program) <= 44e9
     assert program.memory_analysis().temp_size_in_bytes <= 3010 * 2**20
 
 

@@ -38,7 +38,7 @@ CHECKS = {
     ),
 }
 
-MOST_LINES = {"core": 6010, "torch": 1230}
+MOST_LINES = {"core": 6125, "torch": 1230}
 LONGEST_FILE, LONGEST_BODY = 420, 40
 
 

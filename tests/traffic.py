@@ -1,8 +1,9 @@
 """Bytes and operations of the kernels of a compiled program, read off its text.
 
 A kernel reads each operand once and writes each result once, in the padded size of its layout. Of a slice or an update
-in place only that part counts. The body of a loop counts as often as it runs. Arrays in a TPU's scratchpad are free. A
-matrix product may read an operand several times; this does not count. So the bytes are a lower bound.
+in place only that part counts. The body of a loop counts as often as it runs, and that of a loop without a known number
+of turns, which serves rare rows, never. Arrays in a TPU's scratchpad are free. A matrix product may read an operand
+several times; this does not count. So the bytes are a lower bound.
 """
 
 import math
@@ -132,7 +133,7 @@ class Text:
         if found:
             return int(found[1])
         limits = [i.inside for i in self.called(loop, "condition").values() if i.operation == "constant"]
-        return max((int(limit) for limit in limits if limit.strip().isdigit()), default=1)
+        return max((int(limit) for limit in limits if limit.strip().isdigit()), default=0)
 
     def moved(self, body, i):
         """The bytes that one run of an instruction reads and writes."""

@@ -19,6 +19,8 @@ from jaxce._rows._linear import SCAN_KEEPS_RULES as SCAN_KEEPS_RULES
 from jaxce._rows._linear import add_kernel_gradient as add_kernel_gradient
 from jaxce._rows._linear import default_chunk_size as default_chunk_size
 from jaxce._rows._linear import product_with_wide_tangent as product_with_wide_tangent
+from jaxce._rows._linear import reference_classes as reference_classes
+from jaxce._rows._linear import reference_of_rows as reference_of_rows
 from jaxce._rows._platform import by_platform
 from jaxce._rows._platform import no_sharing as no_sharing
 from jaxce._rows._record import LogitSums, RowSums, merge
@@ -30,21 +32,27 @@ T = TypeVar("T")
 
 
 def row_cross_entropy(
-    x: Array, q: Target, *, axis: int, mask: Array | None = None, class_axis_name: AxisName | None = None
+    x: Array,
+    q: Target,
+    *,
+    axis: int,
+    mask: Array | None = None,
+    reference: Array | None = None,
+    class_axis_name: AxisName | None = None,
 ) -> RowCrossEntropy:
     """``H`` and its sums over the classes of each row, on all shards; masked rows hold any number.
 
-    Ids are local: each shard counts them from its own first class.
+    Ids are local: each shard counts them from its own first class. See `reference_of_rows` for the reference.
     """
 
     def default(x: Array, q: Target, mask: Array | None) -> RowCrossEntropy:
-        return _accelerator.row_sums(x, q, mask, axis).cross_entropy()
+        return _accelerator.row_sums(x, q, mask, axis, reference).cross_entropy()
 
     if class_axis_name is None:
         one_cpu = partial(_cpu.row_cross_entropy, axis=axis)
         gpu = partial(_gpu.row_cross_entropy, axis=axis) if _gpu.fits_rows_on_chip(x, axis) else None
         return by_platform(x, q, mask, one_cpu=one_cpu, gpu=gpu, default=default)
-    parts = _accelerator.row_sums(x, q, mask, axis)
+    parts = _accelerator.row_sums(x, q, mask, axis, reference)
     return _merge_shards(parts, q, x, axis, class_axis_name).cross_entropy()
 
 

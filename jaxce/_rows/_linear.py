@@ -1,12 +1,15 @@
 """How many tokens of a linear layer are computed at a time, and how their kernel gradients are added up."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxce._numerics import compute_dtype
-from jaxce._rows._platform import multiplies_bfloat16, platform
+from jaxce._rows._platform import except_on_cpus, multiplies_bfloat16, platform
+from jaxce._sharding import pvary_tree, varying_axes
 from jaxce._types import Size
 
 CLASSES_AT_A_TIME = 4096
@@ -17,6 +20,12 @@ SCAN_KEEPS_RULES = jax.__version_info__ >= (0, 12)
 
 The body then needs every perturbed array. A wide copy of the kernel costs an H100 a conversion in each chunk and 2 GiB.
 """
+
+MAX_CLASSES_WITHOUT_REFERENCE = 2**14
+"""Rows of at most this many classes have no reference: a GPU sums them on chip, and its product would cost a 16th."""
+
+REFERENCE_CLASSES = 1024
+"""The maximum over so many classes is the reference of a row."""
 
 ALGORITHMS = {
     "bfloat16": lax.DotAlgorithmPreset.BF16_BF16_F32,
@@ -38,6 +47,32 @@ def default_chunk_size(tokens: Size, classes: int) -> int:
         return size if whole is None else max(256, min(size, -(-whole // 4)))
     fits_4096 = 4 * classes * 4096 <= 2**31 and whole is not None and whole >= 4 * 4096
     return min(max(2**30 // (4 * classes), 4096 if fits_4096 else 2048), 8192)
+
+
+def reference_classes(classes: Size, *, is_capped: bool, takes_maximum: bool) -> int:
+    """How many classes give the reference of a row, by a product of their own; 0 without a reference.
+
+    XLA:GPU computes a cap in each kernel that reads the product, and with a reference it would materialize the result.
+    Nor does it fuse the maximum of the logits, if something else takes it, with sums that do not need it.
+    """
+    are_many = isinstance(classes, int) and classes > MAX_CLASSES_WITHOUT_REFERENCE
+    costs_more = (is_capped or takes_maximum) and platform() == "gpu"
+    # Without SCAN_KEEPS_RULES, JAX would differentiate the loop of `_one_pass`.
+    return REFERENCE_CLASSES if are_many and not costs_more and SCAN_KEEPS_RULES else 0
+
+
+def reference_of_rows(of_first_classes: Callable[..., Array], *arguments: Any) -> Array:
+    """The maximum over the logits ``[tokens, classes]`` of the first classes; CPUs need none, and compute none."""
+
+    def reference(*arguments: Any) -> Array:
+        return jnp.max(of_first_classes(*arguments), 1)
+
+    def none(*arguments: Any) -> Array:
+        of_rows = jax.eval_shape(reference, *arguments)
+        zeros: Array = pvary_tree(jnp.zeros(of_rows.shape, of_rows.dtype), varying_axes(arguments))
+        return zeros
+
+    return except_on_cpus(reference, *arguments, on_cpus=none)
 
 
 def add_kernel_gradient(total: Array, d_raw: Array, hidden: Array, class_dim: int) -> Array:

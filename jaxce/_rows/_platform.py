@@ -23,6 +23,12 @@ def by_platform(
     return chosen
 
 
+def except_on_cpus(f: Callable[..., T], *arguments: Any, on_cpus: Callable[..., T]) -> T:
+    """``f`` of the arguments, but ``on_cpus`` in a program for CPUs."""
+    chosen: T = lax.platform_dependent(*arguments, cpu=on_cpus, default=f)
+    return chosen
+
+
 def has_one_device() -> bool:
     """Whether there is one device, outside of any `shard_map` or explicit mesh, so that no partitioner splits a sum."""
     automatic = all(kind == AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)

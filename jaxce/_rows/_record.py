@@ -17,7 +17,7 @@ class RowSums(NamedTuple):
     the lowest finite ``m`` and ``r = -1``, so ``log_z = -inf``.
 
     Args:
-        m: ``max_c x_c``, clipped to finite numbers.
+        m: ``max_c x_c`` or a number near it, clipped to finite numbers.
         r: ``sum_c exp(x_c - m) - 1``, so that ``log_z = m + log1p(r)``.
         t: ``sum_c q_c (m - x_c)``, with ``0 * inf = 0``.
         q_sum: ``sum_c q_c``.
