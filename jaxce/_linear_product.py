@@ -1,6 +1,6 @@
-"""The product of hidden states and a kernel, with its derivative in the dtypes that accelerators multiply fast.
+"""The product of hidden states and a kernel, and the logits: the product with bias, scale and cap.
 
-And the logits from it: with bias, scale and cap.
+The derivative of the product is computed in the dtypes that accelerators multiply fast.
 """
 
 from functools import partial

@@ -120,6 +120,17 @@ def test_export_with_a_symbolic_number_of_tokens(chunk_size):
     assert_near(got, function(hidden, kernel, labels))
 
 
+def test_export_with_a_symbolic_number_of_classes():
+    primals, fixed = draw((), (14,))
+    hidden, kernel, labels = *cast(primals).values(), jnp.asarray(fixed["labels"])
+    tokens, classes = jax.export.symbolic_shape("tokens, classes")
+    shapes = [(tokens, *hidden.shape[1:]), (kernel.shape[0], classes), (tokens,)]
+    given = [jax.ShapeDtypeStruct(s, a.dtype) for s, a in zip(shapes, (hidden, kernel, labels), strict=True)]
+    function = jax.jit(partial(linear_cross_entropy, chunk_size=4))
+    got = jax.export.export(function)(*given).call(hidden, kernel, labels)
+    assert_near(got, function(hidden, kernel, labels))
+
+
 PRODUCTS = {("bias",): 1, ("hidden",): 2, ("kernel",): 2, ("hidden", "kernel", "bias"): 3}
 
 

@@ -71,6 +71,7 @@ SPECIAL = {
     "only -inf": [[-INF] * 3, [1.0, 2.0, 3.0], [-INF] * 3],
     "NaN": [[NAN, 0.0, 1.0], [0.0, NAN, 1.0], [0.0, 1.0, NAN]],
     "NaN where masked": [[1.0, 0.0, 1.0], [NAN, INF, -INF], [0.0, 1.0, 200.0]],
+    "the largest numbers": [[-INF, -INF, 3e38], [-3e38, -INF, 3e38], [3e38, -3e38, -INF]],
 }
 
 
@@ -114,6 +115,12 @@ def test_a_far_row_of_one_lane_changes_no_other():
         assert jax.tree.all(jax.tree.map(lambda a, b, lane=lane: bool(jnp.all(a[lane] == b)), got, sums_of(x[lane], q)))
 
 
+def few_are_enough(monkeypatch):
+    """Layers of any number of classes have a reference: the maximum over two of them."""
+    for name, number in {"MAX_CLASSES_WITHOUT_REFERENCE": 1, "LANES": 1, "REFERENCE_CLASSES": 2}.items():
+        monkeypatch.setattr(_linear, name, number)
+
+
 @pytest.fixture
 def on_cpus(monkeypatch):
     """Linear layers with few classes on CPUs take the way of large ones on accelerators."""
@@ -123,8 +130,8 @@ def on_cpus(monkeypatch):
 
     monkeypatch.setattr(_accelerator, "except_on_cpus", accelerators_way)
     monkeypatch.setattr(_linear, "except_on_cpus", accelerators_way)
-    monkeypatch.setattr(_linear, "MAX_CLASSES_WITHOUT_REFERENCE", 1)
-    monkeypatch.setattr(_linear, "REFERENCE_CLASSES", 2)
+    monkeypatch.setattr(_linear, "platform", lambda: "tpu")
+    few_are_enough(monkeypatch)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -220,8 +227,7 @@ def test_a_layer_that_a_mesh_splits(classes_by, kind):
 
 def test_programs_of_cpus_have_no_reference(monkeypatch):
     """The choice is made at lowering, so an export from a CPU to a TPU has one. Up to 0.10, no program has."""
-    monkeypatch.setattr(_linear, "MAX_CLASSES_WITHOUT_REFERENCE", 1)
-    monkeypatch.setattr(_linear, "REFERENCE_CLASSES", 2)
+    few_are_enough(monkeypatch)
     jax.clear_caches()
     primals, fixed = draw(())
     traced = jax.jit(fused(fixed)).trace(cast(primals))
@@ -230,3 +236,21 @@ def test_programs_of_cpus_have_no_reference(monkeypatch):
     }
     jax.clear_caches()
     assert products == {"cpu": 1, "tpu": 2 if _linear.SCAN_KEEPS_RULES else 1}
+
+
+def test_where_a_reference_is_a_gain(monkeypatch):
+    """On TPUs for multiples of 128 classes; on GPUs without a cap, and if nothing else takes the maximum."""
+    monkeypatch.setattr(_linear, "SCAN_KEEPS_RULES", True)
+
+    def has_reference(platform, classes, is_capped=False, takes_maximum=False):
+        monkeypatch.setattr(_linear, "platform", lambda: platform)
+        return _linear.reference_classes(classes, is_capped=is_capped, takes_maximum=takes_maximum) > 0
+
+    for platform, of_gpt2, capped in (("tpu", False, True), ("gpu", True, False), ("cpu", False, False)):
+        assert has_reference(platform, 2**15)
+        assert not has_reference(platform, 2**14)
+        assert has_reference(platform, 50257) == of_gpt2
+        assert has_reference(platform, 2**15, is_capped=True) == capped
+        assert has_reference(platform, 2**15, takes_maximum=True) == capped
+    monkeypatch.setattr(_linear, "SCAN_KEEPS_RULES", False)
+    assert not has_reference("tpu", 2**15)

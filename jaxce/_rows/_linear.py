@@ -24,6 +24,9 @@ The body then needs every perturbed array. A wide copy of the kernel costs an H1
 MAX_CLASSES_WITHOUT_REFERENCE = 2**14
 """Rows of at most this many classes have no reference: a GPU sums them on chip, and its product would cost a 16th."""
 
+LANES = 128
+"""XLA:TPU lays out arrays in tiles of so many columns."""
+
 REFERENCE_CLASSES = 1024
 """The maximum over so many classes is the reference of a row."""
 
@@ -52,13 +55,17 @@ def default_chunk_size(tokens: Size, classes: int) -> int:
 def reference_classes(classes: Size, *, is_capped: bool, takes_maximum: bool) -> int:
     """How many classes give the reference of a row, by a product of their own; 0 without a reference.
 
-    XLA:GPU computes a cap in each kernel that reads the product, and with a reference it would materialize the result.
-    Nor does it fuse the maximum of the logits, if something else takes it, with sums that do not need it.
+    XLA (JAX 0.12) makes it a loss in two cases, which `tests/on_tpu.py` and `benchmarks/compilers.py` measure. XLA:TPU
+    copies logits into the loop of `_one_pass` if their number of classes is no multiple of 128. XLA:GPU materializes
+    capped logits, and reads the logits once more if something else takes their maximum.
     """
-    are_many = isinstance(classes, int) and classes > MAX_CLASSES_WITHOUT_REFERENCE
-    costs_more = (is_capped or takes_maximum) and platform() == "gpu"
-    # Without SCAN_KEEPS_RULES, JAX would differentiate the loop of `_one_pass`.
-    return REFERENCE_CLASSES if are_many and not costs_more and SCAN_KEEPS_RULES else 0
+    if not isinstance(classes, int) or classes <= MAX_CLASSES_WITHOUT_REFERENCE:
+        return 0
+    target = platform()  # a program traced on a CPU may be lowered for either
+    suits_tpus = target == "gpu" or classes % LANES == 0
+    suits_gpus = target == "tpu" or not (is_capped or takes_maximum)
+    # Without SCAN_KEEPS_RULES, JAX would differentiate the loop.
+    return REFERENCE_CLASSES if suits_tpus and suits_gpus and SCAN_KEEPS_RULES else 0
 
 
 def reference_of_rows(of_first_classes: Callable[..., Array], *arguments: Any) -> Array:

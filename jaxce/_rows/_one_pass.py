@@ -16,14 +16,14 @@ from jaxce._numerics import clip_to_finite, compute_dtype, fill_masked, safe_mul
 from jaxce._rows._record import RowSums
 
 LARGEST_SUM = 1e30
-"""Of the exponentials of a row with a fair reference: sums over shards are finite too."""
+"""Of the exponentials of a row, if its reference is to be used: sums over shards are finite too."""
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, reference: Array, axis: int) -> RowSums:
     """The sums over the classes of each row, for class ids. The label's own term enters ``r`` last, without its 1.
 
-    If a row exceeds its reference by far, or has NaN, a loop of one turn computes all rows again with their maximum.
-    It materializes the logits. (A conditional would copy them to another layout, and compute both under `jax.vmap`.)
+    If a sum reaches `LARGEST_SUM`, or is NaN, a loop of one turn computes all rows again with their maximum. The loop
+    materializes the logits. (A conditional would copy them to another layout, and compute both under `jax.vmap`.)
     On a GPU the host reads whether the loop runs: it waits once in each chunk, which has not been timed.
     """
 
@@ -44,7 +44,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, reference: Array, axis: in
 
     reference = clip_to_finite(fill_masked(reference, mask).astype(compute_dtype(x)))
     others, t = sums(reference)
-    first_try = jnp.all(others < LARGEST_SUM), reference, others, t
+    first_try = jnp.all((others < LARGEST_SUM) & (t > -jnp.inf)), reference, others, t
     _, reference, others, t = lax.while_loop(lambda state: ~state[0], with_maximum, first_try)
 
     # The offset is moved to the label's logit or to the log of the other sum: whichever is larger.
