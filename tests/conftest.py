@@ -34,7 +34,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 WHOLE = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
-    *("test_linear_fsdp", "test_compiled", "test_exports", "test_edges", "test_rows"),
+    *("test_linear_fsdp", "test_compiled", "test_exports", "test_edges", "test_rows", "test_one_pass"),
 }
 """A thin pass has these files, every other law of each loss, and one in ten of all other tests. A law holds for one
 kind of labels of a loss, and a law of each option by itself for none of them and for all.
