@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_linear_transforms
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from linear import (
@@ -21,7 +22,6 @@ from linear import (
     mean_of,
     value_and_gradients,
 )
-from test_linear_transforms import bends
 from test_rows import INF, NAN, ROWS, exact, target
 
 from jaxce import linear_cross_entropy, linear_log_probs
@@ -168,8 +168,10 @@ def test_a_linear_layer_far_above_its_reference(reduction):
 @pytest.mark.parametrize("reduction", ["mean", OnesOwn()], ids=["sums", "each"])
 def test_second_derivatives_in_every_order_of_the_modes(reduction, x64):
     primals, fixed = draw(("bias", "label_smoothing", "z_loss", "where"))
-    got = jax.jit(partial(bends, fused(fixed, reduction=reduction, chunk_size=4)))(cast(primals, jnp.float64))
-    want = expected(primals, fixed, REDUCTIONS[reduction], lambda *given: bends(*given)[0])
+    got = jax.jit(partial(test_linear_transforms.bends, fused(fixed, reduction=reduction, chunk_size=4)))(
+        cast(primals, jnp.float64)
+    )
+    want = expected(primals, fixed, REDUCTIONS[reduction], lambda *given: test_linear_transforms.bends(*given)[0])
     for bend in got:
         assert_near(bend, want, 1e-12)
 
@@ -201,6 +203,13 @@ def test_log_probabilities():
     p = jax.nn.log_softmax(given["hidden"] @ given["kernel"] + given["bias"][None, None])
     np.testing.assert_allclose(told.entropy, -(jnp.exp(p) * p).sum(-1), rtol=2e-5)
     np.testing.assert_array_equal(told.argmax, p.argmax(-1))
+
+
+@pytest.mark.usefixtures("on_cpus")
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_auxiliary_outputs(reduction):
+    """With a cap, in value and gradient."""
+    test_linear_transforms.test_the_auxiliary_outputs(reduction)
 
 
 @pytest.mark.usefixtures("on_cpus")

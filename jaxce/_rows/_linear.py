@@ -1,4 +1,4 @@
-"""How many tokens of a linear layer are computed at a time, and how their kernel gradients are added up."""
+"""How many tokens of a linear layer are computed at a time, their reference, and how kernel gradients are added up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -55,9 +55,10 @@ def default_chunk_size(tokens: Size, classes: int) -> int:
 def reference_classes(classes: Size, *, is_capped: bool, takes_maximum: bool) -> int:
     """How many classes give the reference of a row, by a product of their own; 0 without a reference.
 
-    XLA (JAX 0.12) makes it a loss in two cases, which `tests/on_tpu.py` and `benchmarks/compilers.py` measure. XLA:TPU
-    copies logits into the loop of `_one_pass` if their number of classes is no multiple of 128. XLA:GPU materializes
-    capped logits, and reads the logits once more if something else takes their maximum.
+    XLA (JAX 0.12) makes it a loss in two cases. XLA:TPU copies logits into the loop of `_one_pass` if the number of
+    classes is no multiple of 128: `tests/on_tpu.py` has such a layer. XLA:GPU materializes capped logits, and reads the
+    logits once more if something else takes their maximum: `benchmarks/compilers.py --chips h100`, run without the
+    rule, shows it for log-probabilities.
     """
     if not isinstance(classes, int) or classes <= MAX_CLASSES_WITHOUT_REFERENCE:
         return 0

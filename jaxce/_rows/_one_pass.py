@@ -20,8 +20,9 @@ LARGEST_SUM = 1e30
 
 
 def row_sums(x: Array, q: Target, mask: Array | None, reference: Array, axis: int) -> RowSums:
-    """The sums over the classes of each row, for class ids. The label's own term enters ``r`` last, without its 1.
+    """The sums over the classes of each row, for class ids ``y``, from a reference ``m_0`` near the maximum.
 
+    ``s = sum_{c != y} exp(x_c - m_0)``, ``m = max(m_0 + log s, x_y)``, ``r = s exp(m_0 - m) + (exp(x_y - m) - 1)``.
     If a sum reaches `LARGEST_SUM`, or is NaN, a loop of one turn computes all rows again with their maximum. The loop
     materializes the logits. (A conditional would copy them to another layout, and compute both under `jax.vmap`.)
     On a GPU the host reads whether the loop runs: it waits once in each chunk, which has not been timed.
@@ -47,7 +48,7 @@ def row_sums(x: Array, q: Target, mask: Array | None, reference: Array, axis: in
     first_try = jnp.all((others < LARGEST_SUM) & (t > -jnp.inf)), reference, others, t
     _, reference, others, t = lax.while_loop(lambda state: ~state[0], with_maximum, first_try)
 
-    # The offset is moved to the label's logit or to the log of the other sum: whichever is larger.
+    # Small r keeps its digits, because m is near the maximum.
     label = fill_masked(take_class(x, q.ids, axis), mask).astype(reference.dtype)
     local_label = jnp.where(is_local_class(q.ids, x, axis), label, -jnp.inf)
     m = clip_to_finite(jnp.maximum(reference + jnp.log(others), local_label))
