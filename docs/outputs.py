@@ -1,14 +1,14 @@
 """Runs the code of the pages while the site is built, and shows below each block what it prints.
 
-The pages are plain Markdown. They hold each output as a comment ``# -> text``, which the tests compare. On the site the
-output of the build takes the place of these comments. An error stops the build. All pages run in one process: a kernel
-for each page would import JAX and compile everything again.
+The pages are plain Markdown. They hold each output as a comment ``# -> text``. On the site the output of the build
+takes the place of these comments. An error, or an output that is not that of the comment, stops the build. All pages
+run in one process: a kernel for each page would import JAX and compile everything again.
 """
 
 from typing import Any
 
 from docutils import nodes
-from page_code import run, shown
+from page_code import expected, run, shown
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
@@ -35,9 +35,11 @@ class RunPage(SphinxTransform):
                     output = run(block.astext(), place, names)
                 except Exception as error:
                     raise ExtensionError(f"The code of {place} raises: {error}", error) from error
+                if output.splitlines() != expected(block.astext()):
+                    raise ExtensionError(f"The code of {place} prints another text:\n{output}")
                 parts = [nodes.literal_block("", shown(block.astext()), language="python")]
                 if output:
-                    parts.append(nodes.literal_block("", output, language="text", classes=["output"]))
+                    parts.append(nodes.literal_block("", output.rstrip("\n"), language="text", classes=["output"]))
                 block.replace_self(parts)
 
 

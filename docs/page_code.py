@@ -9,6 +9,11 @@ EXPECTED = re.compile(r"^[ \t]*# ->.*\n?|[ \t]*# ->.*$", re.MULTILINE)
 """A comment with the output of the line, or of the lines above it."""
 
 
+def expected(code: str) -> list[str]:
+    """The lines that the comments hold; ``# ->`` is a blank one."""
+    return re.findall(r"# ->(?: (.*))?$", code, re.MULTILINE)
+
+
 def shown(code: str) -> str:
     """The code without the comments that hold its output."""
     return EXPECTED.sub("", code).strip("\n")
@@ -18,4 +23,4 @@ def run(code: str, place: str, names: dict[str, Any]) -> str:
     """Runs a block among the names of its page. Returns the printed text."""
     with contextlib.redirect_stdout(io.StringIO()) as output:
         exec(compile(code, place, "exec"), names)
-    return output.getvalue().rstrip("\n")
+    return output.getvalue()

@@ -8,6 +8,7 @@ where it has another way; XLA's own passes, which decide what is computed, fused
 import collections
 import fcntl
 import gc
+import importlib.util
 import json
 import os
 import pathlib
@@ -26,63 +27,98 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
 import jax
 import pytest
 
-gc.set_threshold(200_000, 20, 100)  # traces are many small objects that live on, and looking through them takes long
+gc.set_threshold(1_000_000, 20, 100)  # traces are many small objects that live on, and looking through them takes long
 jax.config.update("jax_include_full_tracebacks_in_locations", False)  # an eighth of the time goes into them
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-WHOLE = {
-    *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_two_processes"),
-    *("test_linear_fsdp", "test_compiled", "test_exports", "test_edges", "test_rows", "test_one_pass"),
+EVERY_VERSION = {"test_compiled", "test_exports", "test_edges", "test_two_processes", "test_one_pass"}
+"""Files that each thin pass has whole."""
+DEVICES_AND_LAYERS = {
+    *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_linear_fsdp", "test_rows"),
 }
-"""A thin pass has these files, every other law of each loss, and one in ten of all other tests. A law holds for one
-kind of labels of a loss, and a law of each option by itself for none of them and for all.
+"""Files of which a thin pass has every third test, as it has of the laws of each loss. Of other files it has one test
+in ten. A law holds for one kind of labels of a loss there, and a law of each option by itself for none and for all.
 """
 
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every test; without it a thin pass, unless some are named")
-    parser.addoption("--other-laws", action="store_true", help="a thin pass has the laws that it leaves out otherwise")
+    parser.addoption("--other-tests", action="store_true", help="a thin pass of tests that it leaves out otherwise")
+    parser.addoption("--write-passed", metavar="FILE", help="add the names of the tests that passed whole to a file")
+    parser.addoption("--leave-out", metavar="FILE", help="run no test that a file names")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "of_every_loss: a law that a thin pass has for every loss")
+    config.addinivalue_line("markers", "asks_torch_too: compares with PyTorch, too, where it is installed")
     named = config.args_source is config.ArgsSource.ARGS or bool(config.option.keyword)
     config.option.full = getattr(config, "workerinput", {}).get("full", config.option.full or named)
+    if config.option.write_passed and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Passed(config.option.write_passed))
 
 
 def pytest_configure_node(node):
     node.workerinput["full"] = node.config.option.full
 
 
+def pytest_collection_finish():
+    gc.freeze()
+
+
+class Passed:
+    """Names of the tests that passed, for a pass on another version to leave out."""
+
+    def __init__(self, path):
+        self.path, self.names = pathlib.Path(path), []
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.passed and ("is_whole", True) in report.user_properties:
+            self.names.append(report.nodeid)
+
+    def pytest_sessionfinish(self):
+        with self.path.open("a") as file:
+            file.writelines(f"{name}\n" for name in self.names)
+
+
+def pytest_runtest_setup(item):
+    item.user_properties.append(("is_whole", is_whole(item)))
+
+
+def is_whole(item):
+    """Whether a test checks here all that it ever does."""
+    is_thin = "thin" in item.fixturenames and not item.config.option.full
+    return not is_thin and not (item.get_closest_marker("asks_torch_too") and not importlib.util.find_spec("torch"))
+
+
 def pytest_collection_modifyitems(config, items):
-    if not config.option.full:
-        laws, tests, chosen, left_out = {}, collections.Counter(), [], []
-        for item in items:
-            setting = item.callspec.params.get("setting") if hasattr(item, "callspec") else None
-            if setting:
-                is_kept = is_law_in_thin_pass(item, setting, laws, config.option.other_laws)
-            else:
-                is_kept = is_in_thin_pass(item, tests)
-            (chosen if is_kept else left_out).append(item)
-        items[:] = chosen
-        config.hook.pytest_deselected(items=left_out)
+    named = pathlib.Path(config.option.leave_out).read_text().splitlines() if config.option.leave_out else ()
+    left_out, is_chosen = {*named}, is_in_thin_pass(int(config.option.other_tests))
+    chosen = {item: item.nodeid not in left_out and (config.option.full or is_chosen(item)) for item in items}
+    items[:] = [item for item in items if chosen[item]]
+    config.hook.pytest_deselected(items=[item for item, is_kept in chosen.items() if not is_kept])
 
 
-def is_law_in_thin_pass(item, setting, laws, other_laws):
-    """Every other law of each loss, and some laws of all. Losses begin with the first and the second law in turn."""
-    if not setting.is_first:
-        return False
-    number = laws.get(str(setting.case), len(laws) + other_laws)
-    laws[str(setting.case)] = number + 1
-    return number % 2 == 0 or bool(item.get_closest_marker("of_every_loss"))
+def is_in_thin_pass(start):
+    """Whether an item is in a thin pass; asked of each in turn. Losses and files begin with another test of theirs."""
+    laws, tests = {}, collections.Counter()
 
+    def of_laws(item, setting):
+        number = laws.get(str(setting.case), len(laws) + start)
+        laws[str(setting.case)] = number + setting.is_first
+        return setting.is_first and (number % 3 == 0 or bool(item.get_closest_marker("of_every_loss")))
 
-def is_in_thin_pass(item, tests):
-    """The chosen files, and the first, eleventh and so on of each other."""
-    tests[item.path] += 1
-    return item.path.stem in WHOLE or item.path.parent.name == "laws" or tests[item.path] % 10 == 1
+    def of_others(item):
+        tests[item.path] += 1
+        every = 3 if item.path.stem in DEVICES_AND_LAYERS or item.path.parent.name == "laws" else 10
+        return item.path.stem in EVERY_VERSION or (tests[item.path] - 1) % every == start
+
+    def is_chosen(item):
+        setting = item.callspec.params.get("setting") if hasattr(item, "callspec") else None
+        return of_laws(item, setting) if setting else of_others(item)
+
+    return is_chosen
 
 
 @pytest.fixture

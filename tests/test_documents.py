@@ -11,6 +11,7 @@ import re
 import jax
 import numpy as np
 import optax
+import page_code
 import pytest
 
 import jaxce
@@ -56,10 +57,7 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page):
     """A comment `# -> text` holds what the line prints, `# ->` a blank line; blocks of a page share their names."""
     names: dict = {}
     for code in blocks(page, "python"):
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            exec(compile(code, page.name, "exec"), names)
-        shown = re.findall(r"# ->(?: (.*))?$", code, re.MULTILINE)
-        assert output.getvalue().splitlines() == shown
+        assert page_code.run(code, page.name, names).splitlines() == page_code.expected(code)
 
 
 @each_page

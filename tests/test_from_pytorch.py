@@ -121,6 +121,7 @@ def test_stored_values_without_jit_and_of_the_class(row: str) -> None:
         assert_close({"value": call(case, inputs, LAYERS[case.row.function])}, value, case, FLOAT32)
 
 
+@pytest.mark.asks_torch_too
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_mean_of_many_does_not_overflow_in_16_bits(dtype: str) -> None:
     logits = jnp.broadcast_to(jnp.array([0, 20, 0], dtype), (4096, 3))

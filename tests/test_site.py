@@ -110,9 +110,10 @@ def test_papers_are_links():
 def test_the_site_shows_code_without_its_outputs():
     code = "for i in (1, 2):\n    print(i)  # a comment\n    # -> 1\n# -> 2\nprint(3)  # -> 3\n# ->\nx = 4\n"
     assert page_code.shown(code) == "for i in (1, 2):\n    print(i)  # a comment\nprint(3)\nx = 4"
+    assert page_code.expected(code) == ["1", "2", "3", ""]
     names = {}
-    assert page_code.run(code, "page.md, line 1", names) == "1\n2\n3"
-    assert page_code.run("print(x)", "page.md, line 9", names) == "4"
+    assert page_code.run(code, "page.md, line 1", names) == "1\n2\n3\n"
+    assert page_code.run("print(x)", "page.md, line 9", names) == "4\n"
 
 
 def test_charts_have_the_curves_of_the_gallery():

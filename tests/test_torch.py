@@ -37,6 +37,7 @@ ATOL = 5e-7
 
 TORCH = importlib.util.find_spec("torch")
 needs_torch = pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
+asks_torch_too = pytest.mark.asks_torch_too
 ROWS = [*rows()]
 every_row = pytest.mark.parametrize("row", ROWS, ids=str)
 
@@ -146,12 +147,14 @@ def torch_gives(
     return pytest.approx(number, rel=1e-4, nan_ok=True)
 
 
+@asks_torch_too
 def test_difference_1_the_class_axis_is_last() -> None:
     logits, ids = np.array([[[0.0, 1.0], [2.0, 0.0]]], np.float32), np.array([[0, 0]])
     assert cross_entropy(logits, ids) == pytest.approx(0.72009, rel=1e-4)
     assert cross_entropy(logits, ids, axis=1) == torch_gives(1.22009, "cross_entropy", logits, ids)
 
 
+@asks_torch_too
 def test_difference_2_no_id_is_ignored_by_default() -> None:
     ids = np.array([0, -100])
     with pytest.raises(ValueError, match="ignore_index=-100"):
@@ -160,6 +163,7 @@ def test_difference_2_no_id_is_ignored_by_default() -> None:
     assert cross_entropy(LOGITS, ids, ignore_index=-100) == torch_gives(0.16985, "cross_entropy", LOGITS, ids)
 
 
+@asks_torch_too
 @pytest.mark.parametrize(
     ("ids", "weights", "theirs"),
     [(np.array([-100, -100]), None, 0.0), (IDS, np.array([0.0, 2.0, 0.0], np.float32), math.nan)],
@@ -174,6 +178,7 @@ def test_difference_3_a_mean_of_nothing_is_0(ids: np.ndarray, weights: np.ndarra
         np.testing.assert_array_equal(gradient, 0)
 
 
+@asks_torch_too
 def test_difference_4_probabilities_are_divided_by_their_weight() -> None:
     weights = np.array([1.0, 2.0, 3.0], np.float32)
     over_n = torch_gives(1.85532, "cross_entropy", LOGITS, ONE_HOT, weights)
@@ -183,6 +188,7 @@ def test_difference_4_probabilities_are_divided_by_their_weight() -> None:
     assert cross_entropy(LOGITS, ONE_HOT, class_weights=weights, reduction="sum") / len(LOGITS) == over_n
 
 
+@asks_torch_too
 @pytest.mark.parametrize(
     ("loss", "name", "scores"),
     [
@@ -200,6 +206,7 @@ def test_difference_5_sample_weights_enter_the_divisor(
     assert loss(scores, ONE_HOT, sample_weights=weights, reduction="sum") / LOGITS.size == over_n
 
 
+@asks_torch_too
 def test_difference_6_sixteen_bit_logits_give_a_float32_loss() -> None:
     logits = np.array([0.0, 3.0], np.float32)
     loss = cross_entropy(jnp.asarray(logits, jnp.bfloat16), 0)
@@ -208,6 +215,7 @@ def test_difference_6_sixteen_bit_logits_give_a_float32_loss() -> None:
     assert loss != torch_gives(3.046875, "cross_entropy", logits, np.array(0), dtype="bfloat16")
 
 
+@asks_torch_too
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32"])
 def test_difference_7_any_integer_dtype_is_an_id(dtype: str) -> None:
     assert cross_entropy(LOGITS, IDS.astype(dtype)) == torch_gives(0.67506, "cross_entropy", LOGITS, IDS)
@@ -216,6 +224,7 @@ def test_difference_7_any_integer_dtype_is_an_id(dtype: str) -> None:
             torch_gives(0.67506, "cross_entropy", LOGITS, IDS.astype(dtype))
 
 
+@asks_torch_too
 def test_difference_beyond_the_list_probability_0_of_an_impossible_class_is_nothing() -> None:
     logits = LOGITS + np.array([[0, -np.inf, 0], [0, 0, 0]], np.float32)
     torch_gives(math.nan, "cross_entropy", logits, ONE_HOT)
@@ -224,6 +233,7 @@ def test_difference_beyond_the_list_probability_0_of_an_impossible_class_is_noth
     assert cross_entropy(logits, ONE_HOT) == from_ids
 
 
+@asks_torch_too
 def test_difference_beyond_the_list_an_ignored_row_of_nan_has_gradient_0() -> None:
     logits, ids = np.array([LOGITS[0], [np.nan] * 3], np.float32), np.array([0, -100])
     expected = np.array([[-0.156205, 0.114195, 0.042010], [np.nan] * 3])
