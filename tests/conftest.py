@@ -38,8 +38,8 @@ EVERY_VERSION = {"test_compiled", "test_exports", "test_edges", "test_two_proces
 DEVICES_AND_LAYERS = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_linear_fsdp", "test_rows"),
 }
-"""Files of which a thin pass has every third test, as it has of the laws of each loss. Of other files it has one test
-in ten. A law holds for one kind of labels of a loss there, and a law of each option by itself for none and for all.
+"""Files of which a thin pass has every third test. It has every fourth of the laws of each loss, for one kind of labels,
+and of all other files one test in ten. A law of each option by itself holds there for none and for all.
 """
 
 
@@ -107,11 +107,11 @@ def is_in_thin_pass(start):
     def of_laws(item, setting):
         number = laws.get(str(setting.case), len(laws) + start)
         laws[str(setting.case)] = number + setting.is_first
-        return setting.is_first and (number % 3 == 0 or bool(item.get_closest_marker("of_every_loss")))
+        return setting.is_first and (number % 4 == 0 or bool(item.get_closest_marker("of_every_loss")))
 
     def of_others(item):
         tests[item.path] += 1
-        every = 3 if item.path.stem in DEVICES_AND_LAYERS or item.path.parent.name == "laws" else 10
+        every = 3 if item.path.stem in DEVICES_AND_LAYERS else 4 if item.path.parent.name == "laws" else 10
         return item.path.stem in EVERY_VERSION or (tests[item.path] - 1) % every == start
 
     def is_chosen(item):
