@@ -38,8 +38,8 @@ EVERY_VERSION = {"test_compiled", "test_exports", "test_edges", "test_two_proces
 DEVICES_AND_LAYERS = {
     *("test_sharded", "test_linear", "test_linear_transforms", "test_linear_sharded", "test_linear_fsdp", "test_rows"),
 }
-"""Files of which a thin pass has every third test. It has every fourth of the laws of each loss, for one kind of labels,
-and of all other files one test in ten. A law of each option by itself holds there for none and for all.
+"""Files of which a thin pass has every third test. It has every fourth of the laws of each loss, for one kind of its
+labels, and of all other files one test in ten. A law of each option by itself holds there for none and for all.
 """
 
 
