@@ -52,6 +52,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "of_every_loss: a law that a thin pass has for every loss")
+    config.addinivalue_line("markers", "differs_by_version: expects another result of old versions of JAX")
     config.addinivalue_line("markers", "asks_torch_too: compares with PyTorch, too, where it is installed")
     named = config.args_source is config.ArgsSource.ARGS or bool(config.option.keyword)
     config.option.full = getattr(config, "workerinput", {}).get("full", config.option.full or named)
@@ -89,7 +90,8 @@ def pytest_runtest_setup(item):
 def is_whole(item):
     """Whether a test checks here all that it ever does."""
     is_thin = "thin" in item.fixturenames and not item.config.option.full
-    return not is_thin and not (item.get_closest_marker("asks_torch_too") and not importlib.util.find_spec("torch"))
+    lacks_torch = item.get_closest_marker("asks_torch_too") and not importlib.util.find_spec("torch")
+    return not (is_thin or lacks_torch or item.get_closest_marker("differs_by_version"))
 
 
 def pytest_collection_modifyitems(config, items):
