@@ -203,15 +203,14 @@ def main():
         parser.error("--gpu: JAX sees no GPU here")
     rounds = 3 if options.quick else options.rounds
     chosen = [case for case in CASES if re.search(options.only, case.name)]
-    if options.quick:
-        chosen = [*dict.fromkeys(map(quick, chosen))]  # small cases are often the same
     stamp, random = circumstances(), np.random.default_rng(0)
     rows = [importing(rounds) | stamp]
     work_of = [
-        (case, work)
+        (quick(case) if options.quick else case, work)
         for case in chosen
         for work in (FORWARD, GRADIENT, *((EAGER + FORWARD, EAGER + GRADIENT) if case.is_eager else ()))
     ]
+    work_of = [*dict.fromkeys(work_of)]  # small cases are often the same
     progress = tqdm(work_of, unit="race")
     for case, work in progress:
         progress.set_description(f"{case.name}, {work}")

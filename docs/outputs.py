@@ -1,10 +1,11 @@
 """Runs the code of the pages while the site is built, and shows below each block what it prints.
 
 The pages are plain Markdown. They hold each output as a comment ``# -> text``. On the site the output of the build
-takes the place of these comments. An error, or an output that is not that of the comment, stops the build. All pages
+takes the place of these comments. An error, a warning, or an output that is not that of the comment, stops the build. All pages
 run in one process: a kernel for each page would import JAX and compile everything again.
 """
 
+import warnings
 from typing import Any
 
 from docutils import nodes
@@ -32,13 +33,16 @@ class RunPage(SphinxTransform):
             if block.get("language") == "python":
                 place = f"{document}.md, line {block.line}"
                 try:
-                    output = run(block.astext(), place, names)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("error")
+                        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+                        output = run(block.astext(), place, names)
                 except Exception as error:
                     raise ExtensionError(f"The code of {place} raises: {error}", error) from error
                 if output.splitlines() != expected(block.astext()):
                     raise ExtensionError(f"The code of {place} prints another text:\n{output}")
                 parts = [nodes.literal_block("", shown(block.astext()), language="python")]
-                if output:
+                if output.strip():
                     parts.append(nodes.literal_block("", output.rstrip("\n"), language="text", classes=["output"]))
                 block.replace_self(parts)
 

@@ -30,8 +30,8 @@ def refuse(call: Call, trace: Callable[..., Any] | None = None) -> None:
     """The call must raise an error of ours that begins with the argument."""
     with pytest.raises((TypeError, ValueError)) as caught:
         call.run(trace)
-    if isinstance(caught.value, TypeCheckError):  # checked annotations raise first
-        return
+    if isinstance(caught.value, TypeCheckError):
+        pytest.skip("the annotations raise first")
     args, kwargs = call.opened()[1]({})
     signature = inspect.signature(call.loss)
     with contextlib.suppress(TypeError):

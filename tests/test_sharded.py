@@ -129,6 +129,7 @@ def test_classes_split_inside_shard_map(labels, options, check_vma):
     chex.assert_trees_all_close(forward, got[1][0], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.differs_by_version
 @each_kind
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_a_shard_map_over_the_classes_alone(check_vma, kind):
@@ -210,6 +211,7 @@ def test_a_mean_over_shards_with_unequal_padding(loss):
     np.testing.assert_allclose(gradients, jax.grad(lambda x: call(x, labels, where=keep))(x), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.differs_by_version
 @each_kind
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "sigmoid_binary_cross_entropy"])
 @each_label

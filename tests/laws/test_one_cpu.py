@@ -118,7 +118,6 @@ def test_no_index_is_out_of_bounds(one_cpu):
     assert checked(cast(inputs.x))[0].get() is None
 
 
-@pytest.mark.differs_by_version
 def test_rows_go_in_blocks_where_nothing_fuses(one_cpu):
     inputs = draw(CASES[0], "ids", shape=(49 + one_cpu, 5))
     text = jax.jit(lambda x: inputs.call(x=x)).lower(cast(inputs.x)).as_text()
