@@ -1,8 +1,8 @@
 """Runs the code of the pages while the site is built, and shows below each block what it prints.
 
 The pages are plain Markdown. They hold each output as a comment ``# -> text``. On the site the output of the build
-takes the place of these comments. An error, a warning, or an output that is not that of the comment, stops the build. All pages
-run in one process: a kernel for each page would import JAX and compile everything again.
+takes the place of these comments. The build stops at an error, at a warning, and at an output that is not that of the
+comment. All pages run in one process: a kernel for each page would import JAX and compile everything again.
 """
 
 import warnings

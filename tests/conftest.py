@@ -107,7 +107,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_in_thin_pass(start):
-    """A function that says whether an item is in a thin pass, asked of each in turn. Losses and files begin with another test of theirs."""
+    """A function that says whether an item is in a thin pass, asked of each in turn.
+
+    Losses begin with another law each.
+    """
     laws, tests = {}, collections.Counter()
 
     def of_laws(item, setting):
