@@ -38,9 +38,7 @@ EVERY_VERSION = {
     *("test_linear", "test_linear_transforms"),
 }
 """Files that each thin pass has whole. From JAX 0.12 on linear layers take another way."""
-DEVICES_AND_LAYERS = {
-    *("test_sharded", "test_linear_sharded", "test_linear_fsdp", "test_rows"),
-}
+MESHES_AND_ROWS = {"test_sharded", "test_linear_sharded", "test_linear_fsdp", "test_rows"}
 """Files of which a thin pass has every third test. It has every fourth of the laws of each loss, for one kind of its
 labels, and of all other files one test in ten. A law of each option by itself holds there for none and for all.
 """
@@ -107,9 +105,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_in_thin_pass(start):
-    """A function that says whether an item is in a thin pass, asked of each in turn.
+    """Returns a function that says of each item in turn whether a thin pass has it.
 
-    Losses begin with another law each.
+    `start` is the first of the tests of a file. The first law differs from loss to loss.
     """
     laws, tests = {}, collections.Counter()
 
@@ -120,7 +118,7 @@ def is_in_thin_pass(start):
 
     def of_others(item):
         tests[item.path] += 1
-        every = 3 if item.path.stem in DEVICES_AND_LAYERS else 4 if item.path.parent.name == "laws" else 10
+        every = 3 if item.path.stem in MESHES_AND_ROWS else 4 if item.path.parent.name == "laws" else 10
         return item.path.stem in EVERY_VERSION or (tests[item.path] - 1) % every == start
 
     def is_chosen(item):
