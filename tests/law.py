@@ -34,7 +34,7 @@ class Setting:
 
     @property
     def is_first(self) -> bool:
-        """Whether a thin pass may have it: one kind of labels of each loss, the first of one and the last of the next."""
+        """Whether a thin pass may have it: one kind of labels of each loss, the first or the last in turn."""
         return self.kind == self.case.labels[-(CASES.index(self.case) % 2)]
 
     def choices(self, thin: bool = False) -> dict[str, tuple[str, ...]]:
