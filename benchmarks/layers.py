@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from run import Entry, circumstances, compete
+from run import Entry, circumstances, compete, need_commit
 
 import jaxce
 
@@ -141,6 +141,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="tiny arrays, three rounds, no results kept")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
+    if not given.quick:
+        need_commit(parser)
     shape, rounds = (QUICK, 3) if given.quick else (SHAPE, given.rounds)
     found = [
         row | circumstances()

@@ -181,6 +181,12 @@ def circumstances():
     return {"device": device(), "python": platform.python_version(), **packages, "commit": commit}
 
 
+def need_commit(parser):
+    """The tables name the commit that was measured."""
+    if circumstances()["commit"].endswith("-dirty"):
+        parser.error("commit your changes first: the tables name the commit that was measured")
+
+
 def device():
     """The name of the accelerator, or of the processor with its number of usable cores."""
     if jax.default_backend() != "cpu":
@@ -204,6 +210,8 @@ def main():
     rounds = 3 if options.quick else options.rounds
     chosen = [case for case in CASES if re.search(options.only, case.name)]
     stamp, random = circumstances(), np.random.default_rng(0)
+    if not options.quick:
+        need_commit(parser)
     rows = [importing(rounds) | stamp]
     work_of = [
         (quick(case) if options.quick else case, work)
