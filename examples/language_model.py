@@ -188,9 +188,9 @@ def load_data(seed: int, vocabulary: int = VOCABULARY, length: int = LENGTH) -> 
 def pack(tokenizer: Tokenizer, pieces: list[str], length: int) -> np.ndarray:
     """Packs whole pieces into rows of tokens, with padding at the end. Pieces longer than a row are cut."""
     rows: list[list[int]] = [[]]
-    for encoding in tokenizer.encode_batch(pieces):
-        for cut in range(0, len(encoding.ids), length - 1):
-            piece = [START, *encoding.ids[cut : cut + length - 1]]
+    for ids in (encoding.ids for encoding in tokenizer.encode_batch_fast(pieces)):
+        for cut in range(0, len(ids), length - 1):
+            piece = [START, *ids[cut : cut + length - 1]]
             if len(rows[-1]) + len(piece) > length:
                 rows.append([])
             rows[-1] += piece

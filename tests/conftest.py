@@ -2,7 +2,7 @@
 
 The programs are small and run once, so LLVM does not optimize them, nor does XLA write them by its fusion emitters
 where it has another way; XLA's own passes, which decide what is computed, fused and communicated, are those of users.
-`compiled.py`, the code of the site's pages, and the examples that compute for long run as users have it.
+`compiled.py` and the examples that compute for long run as users have it.
 """
 
 import collections

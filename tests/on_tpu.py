@@ -20,9 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import traffic
-from cases import CASES
 from compiled import OF_ELEMENTS
-from exports import BINARY, IDS
+from exports import BINARY, IDS, REGIONS
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
@@ -210,9 +209,6 @@ def test_the_measure_sees_passes_and_gathers():
 def test_probabilities_are_read_as_often_as_the_logits():
     given = [(LANGUAGE, jnp.float32)] * 2
     assert passes(compiled(jaxce.cross_entropy, "v5e", *given), math.prod(LANGUAGE)) == 3
-
-
-REGIONS = {case.name for case in CASES if case.example == "region"}
 
 
 @pytest.mark.parametrize("loss", [*IDS, *BINARY, "entropy"])

@@ -410,19 +410,3 @@ def reduced(values, weights, reduction):
     if reduction == "total":
         return values.sum(), weights.sum()
     return values.sum() / weights.sum() if weights.sum() else 0.0
-
-
-def gradients(function, arrays, step=1e-6):
-    """The gradient of a scalar function of float64 arrays by central differences, one entry at a time."""
-    result = []
-    for k, array in enumerate(arrays):
-        gradient = np.zeros(np.shape(array))
-        for index in np.ndindex(np.shape(array)):
-            ends = []
-            for sign in (1, -1):
-                moved = [np.array(a, float) for a in arrays]
-                moved[k][index] += sign * step
-                ends.append(function(*moved))
-            gradient[index] = (ends[0] - ends[1]) / (2 * step)
-        result.append(gradient)
-    return result

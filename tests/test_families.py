@@ -283,7 +283,7 @@ def test_the_gradient_of_generalized_cross_entropy_along_q_at_0():
         np.testing.assert_allclose(gradient, -(s**2) / 2, rtol=1e-3)
 
 
-def test_a_hyperparameter_at_hand_is_looked_at_whatever_holds_it():
+def test_a_hyperparameter_with_a_value_is_checked_whatever_holds_it():
     for gamma in (-1, -1.0, jnp.float32(-1)):
         with pytest.raises(ValueError, match="gamma: got -1"):
             jaxce.focal_loss(X, IDS, gamma=gamma)

@@ -14,6 +14,7 @@ from jaxce.torch import functional, nn
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxce"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 CHECKS = {
     *(
@@ -72,10 +73,14 @@ def test_imports_only_point_down(path):
             assert not any(alias.name.startswith("jaxce") for alias in node.names)
 
 
+@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_long(path):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
 @each_module
-def test_sizes(path):
+def test_no_function_is_long(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_FILE
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

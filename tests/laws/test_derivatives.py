@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from inputs import HYPERPARAMETERS, cast
 from jax.flatten_util import ravel_pytree
-from law import EXACT, assert_same, by_differences, law
+from law import EXACT, assert_same, by_differences, differences, law
 
 
 @pytest.mark.of_every_loss
@@ -39,7 +38,7 @@ def test_a_traced_hyperparameter_is_the_number(setting, x64):
     value, got = jax.jit(jax.value_and_grad(lambda given: inputs.call(**given, dtype=jnp.float64)))(numbers)
     np.testing.assert_allclose(value, inputs.expected(), **EXACT)
     for name, number in numbers.items():
-        (want,) = reference.gradients(lambda v, n=name: inputs.expected(**{n: v}), [number])
+        (want,) = differences(lambda v, n=name: inputs.expected(**{n: v}), [number])
         np.testing.assert_allclose(got[name], want, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
