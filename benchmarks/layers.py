@@ -140,15 +140,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny arrays, three rounds, no results kept")
     parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args()
+    given, stamp = parser.parse_args(), circumstances()
     if not given.quick:
-        need_commit(parser)
+        need_commit(parser, stamp)
     shape, rounds = (QUICK, 3) if given.quick else (SHAPE, given.rounds)
     found = [
-        row | circumstances()
-        for dtype in ("float32", "bfloat16")
-        for work in WORKS
-        for row in rows(work, shape, dtype, rounds)
+        row | stamp for dtype in ("float32", "bfloat16") for work in WORKS for row in rows(work, shape, dtype, rounds)
     ]
     for row in found:
         print({name: row[name] for name in ("case", "work", "contestant", "ratio", "memory", "loss_error")})

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
 import contestants
 import jax
@@ -174,16 +175,17 @@ def circumstances():
         except importlib.metadata.PackageNotFoundError:
             return ""
 
-    here = pathlib.Path(__file__).parent
-    git = ["git", "-C", here, "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    git = partial(subprocess.run, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False)
+    commit = git(["git", "describe", "--always", "--exclude=*"]).stdout.strip()
+    if git(["git", "diff", "--quiet", "HEAD", "--", ":/*.py"]).returncode == 1:
+        commit += "-dirty"
     packages = {package: version(package) for package in ("jax", "optax", "torch", "tokamax")}
     return {"device": device(), "python": platform.python_version(), **packages, "commit": commit}
 
 
-def need_commit(parser):
-    """The tables name the commit that was measured."""
-    if circumstances()["commit"].endswith("-dirty"):
+def need_commit(parser, stamp):
+    """The tables name the commit that was measured. Results and pages may differ from it, but no code."""
+    if stamp["commit"].endswith("-dirty"):
         parser.error("commit your changes first: the tables name the commit that was measured")
 
 
@@ -211,7 +213,7 @@ def main():
     chosen = [case for case in CASES if re.search(options.only, case.name)]
     stamp, random = circumstances(), np.random.default_rng(0)
     if not options.quick:
-        need_commit(parser)
+        need_commit(parser, stamp)
     rows = [importing(rounds) | stamp]
     work_of = [
         (quick(case) if options.quick else case, work)
